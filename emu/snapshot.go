@@ -1,0 +1,139 @@
+package emu
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+)
+
+// A Snapshot is a state of a memory to come back to: contents, mappings and
+// permissions. It costs nothing until pages change (each is copied before its
+// first change), except for memory of the Direct kind, where taking it copies
+// every writable page.
+type Snapshot struct {
+	mem  *Memory
+	mark int // length of the undo log when it was taken
+}
+
+// ErrStaleSnapshot is returned for a snapshot of another memory, or one that
+// ended when an older one was restored or when it was discarded.
+var ErrStaleSnapshot = errors.New("snapshot is no longer valid")
+
+type undoKind uint8
+
+const (
+	undoData  undoKind = iota // put data back into the page at addr
+	undoPerm                  // put perm back
+	undoMap                   // take the region at addr away
+	undoUnmap                 // bring the region back
+)
+
+// An undo takes back one change.
+type undo struct {
+	kind   undoKind
+	addr   uint64
+	size   uint64
+	perm   Perm
+	data   []byte
+	region Region
+	pages  []*Page
+}
+
+// record logs how to take a change back, if a snapshot may want that.
+func (m *Memory) record(u undo) {
+	if len(m.snaps) > 0 {
+		m.undo = append(m.undo, u)
+	}
+}
+
+// save logs the content of p before its first change in this epoch.
+func (m *Memory) save(p *Page) {
+	var b []byte
+	if n := len(m.spare); n > 0 {
+		b, m.spare = m.spare[n-1], m.spare[:n-1]
+	} else {
+		b = make([]byte, PageSize)
+	}
+	copy(b, p.Data)
+	p.saved = m.epoch
+	m.record(undo{kind: undoData, addr: p.Addr, data: b})
+}
+
+// arm begins a new epoch, in which each page is saved before it changes.
+func (m *Memory) arm() {
+	m.epoch++
+	m.gen++
+	if !m.opt.Direct {
+		return
+	}
+	for _, r := range m.regions {
+		for a := r.Addr; a-r.Addr < r.Size; a += PageSize {
+			if p := m.pages[a/PageSize]; p.Perm&PermW != 0 {
+				m.save(p)
+			}
+		}
+	}
+}
+
+// Snapshot remembers the present state. Snapshots nest: restoring one ends
+// those taken after it.
+func (m *Memory) Snapshot() *Snapshot {
+	s := &Snapshot{mem: m, mark: len(m.undo)}
+	m.snaps = append(m.snaps, s)
+	m.arm()
+	return s
+}
+
+// Restore brings the state of s back. It can be done any number of times.
+func (m *Memory) Restore(s *Snapshot) error {
+	i := slices.Index(m.snaps, s)
+	if i < 0 {
+		return ErrStaleSnapshot
+	}
+	m.snaps = m.snaps[:i+1]
+	for len(m.undo) > s.mark {
+		u := m.undo[len(m.undo)-1]
+		m.undo[len(m.undo)-1] = undo{}
+		m.undo = m.undo[:len(m.undo)-1]
+		m.takeBack(u)
+	}
+	m.arm()
+	return nil
+}
+
+func (m *Memory) takeBack(u undo) {
+	switch u.kind {
+	case undoData:
+		p := m.pages[u.addr/PageSize]
+		if p.Perm&PermX != 0 && !bytes.Equal(p.Data, u.data) {
+			copy(p.Data, u.data)
+			m.codeChanged(p.Addr, PageSize)
+		} else {
+			copy(p.Data, u.data)
+		}
+		p.Version++
+		m.spare = append(m.spare, u.data)
+	case undoPerm:
+		m.pages[u.addr/PageSize].Perm = u.perm
+		for _, w := range m.watchers {
+			w.Protected(u.addr, PageSize, u.perm)
+		}
+	case undoMap:
+		r, _ := m.detach(u.addr)
+		if m.opt.Free != nil {
+			m.opt.Free(r.Data)
+		}
+	case undoUnmap:
+		m.attach(u.region, u.pages)
+	}
+}
+
+// Discard ends all snapshots and keeps the present state.
+func (m *Memory) Discard() {
+	for _, u := range m.undo {
+		if u.kind == undoUnmap && m.opt.Free != nil {
+			m.opt.Free(u.region.Data)
+		}
+	}
+	m.undo, m.snaps, m.spare = nil, nil, nil
+}

@@ -1,0 +1,81 @@
+// Package guest holds guest images: code and data placed at addresses, with
+// their symbols and their patchable sites. Images come from ELF objects
+// ([Load]) or are built in ([Oracle]). The package knows nothing of
+// registrations or tracing.
+package guest
+
+import (
+	"ftemu/emu"
+)
+
+// An Image is a guest program placed at its addresses, relocated, its sites
+// turned to nops as the kernel does when it boots or loads a module.
+type Image struct {
+	Name     string // what it was loaded from, for messages
+	Module   string // module name as listings print it in brackets, "" for the core kernel
+	Segments []Segment
+	Symbols  *Symbols
+	// Sites are the ftrace sites, ascending by address: what __mcount_loc
+	// lists, in the state the kernel would leave them after its own
+	// conversion to nops.
+	Sites []Site
+	// Padding are patchable places that are no ftrace sites: the compiler's
+	// room for other uses, or nops that the kernel does not recognise.
+	Padding []Site
+}
+
+// A Segment is a piece of an image with one set of permissions.
+type Segment struct {
+	Name string
+	Addr uint64
+	Data []byte
+	Perm emu.Perm
+}
+
+// A SiteKind says how the compiler made a site.
+type SiteKind uint8
+
+// The kinds of sites.
+const (
+	FentryCall SiteKind = iota + 1 // call __fentry__ before the prologue (-pg -mfentry)
+	FentryNop                      // a five-byte nop in its place (-mnop-mcount)
+	MCountCall                     // call mcount after the prologue (-pg -mno-fentry)
+	Patchable                      // five one-byte nops (-fpatchable-function-entry=N,M with N-M of 5)
+	PadBefore                      // nops in front of the function: no ftrace site
+	OtherNop                       // a nop that the kernel's check refuses: no ftrace site
+)
+
+// String returns the kind as listings print it.
+func (k SiteKind) String() string {
+	return [...]string{"?", "fentry-call", "fentry-nop", "mcount-call", "patchable", "padding", "other-nop"}[k]
+}
+
+// A Site is a place that the compiler left to be patched.
+type Site struct {
+	IP     uint64 // address of its first byte
+	Func   string // the function it belongs to
+	Offset int64  // of IP from the function's symbol; negative for padding in front of it
+	Kind   SiteKind
+	Bytes  []byte // as in the file, relocated, before conversion to a nop
+}
+
+// Map puts the image into memory. If it fails memory is as it was.
+func (img *Image) Map(mem *emu.Memory) error {
+	for i, s := range img.Segments {
+		if err := s.mapInto(mem); err != nil {
+			for _, done := range img.Segments[:i] {
+				mem.Unmap(done.Addr)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+func (s Segment) mapInto(mem *emu.Memory) error {
+	size := (uint64(len(s.Data)) + emu.PageSize - 1) &^ (emu.PageSize - 1)
+	if err := mem.Map(s.Addr, size, s.Perm, s.Name); err != nil {
+		return err
+	}
+	return mem.Write(s.Addr, s.Data)
+}
