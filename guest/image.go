@@ -5,6 +5,9 @@
 package guest
 
 import (
+	"fmt"
+	"slices"
+
 	"ftemu/emu"
 )
 
@@ -14,7 +17,9 @@ type Image struct {
 	Name     string // what it was loaded from, for messages
 	Module   string // module name as listings print it in brackets, "" for the core kernel
 	Segments []Segment
-	Symbols  *Symbols
+	Sections []Section // what the segments are made of, in their order
+	Symbols  *Symbols  // what the image defines
+	Relocs   []Reloc   // what was relocated, ascending by address
 	// Sites are the ftrace sites, ascending by address: what __mcount_loc
 	// lists, in the state the kernel would leave them after its own
 	// conversion to nops.
@@ -30,6 +35,24 @@ type Segment struct {
 	Addr uint64
 	Data []byte
 	Perm emu.Perm
+}
+
+// A Section is a named part of a segment.
+type Section struct {
+	Name string
+	Addr uint64
+	Size uint64
+	Perm emu.Perm
+}
+
+// A Reloc is a place that the loader changed to make it refer to a symbol.
+type Reloc struct {
+	Addr   uint64
+	Type   string // as the ABI names it: R_X86_64_PLT32
+	Width  int    // bytes changed
+	Symbol string // for a section's symbol the section's name
+	Addend int64
+	Value  uint64 // the symbol's value
 }
 
 // A SiteKind says how the compiler made a site.
@@ -78,4 +101,14 @@ func (s Segment) mapInto(mem *emu.Memory) error {
 		return err
 	}
 	return mem.Write(s.Addr, s.Data)
+}
+
+// Bytes returns a copy of n bytes of the image at addr, which must be in one segment.
+func (img *Image) Bytes(addr, n uint64) ([]byte, error) {
+	for _, s := range img.Segments {
+		if off := addr - s.Addr; off < uint64(len(s.Data)) && n <= uint64(len(s.Data))-off {
+			return slices.Clone(s.Data[off : off+n]), nil
+		}
+	}
+	return nil, fmt.Errorf("%s: %d bytes at %#x are not in the image", img.Name, n, addr)
 }

@@ -1,0 +1,218 @@
+package guest
+
+import (
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"ftemu/emu"
+)
+
+// Addresses that Linux uses on x86-64.
+const (
+	// ModuleBase is where images go unless told otherwise, in the area for
+	// modules.
+	ModuleBase = 0xffffffffc0400000
+	// FentryAddr is where calls to __fentry__, mcount and _mcount lead unless
+	// Extern binds them: __fentry__ of the recorded kernel. A kernel has one
+	// of the three, in one role.
+	FentryAddr = 0xffffffff81076650
+)
+
+// maxImage bounds what the sections of one object may need in memory, in bytes.
+const maxImage = 64 << 20
+
+// LoadOptions say how to load an object. The zero value is usable.
+type LoadOptions struct {
+	// Name is the file's name in messages; "object" if empty.
+	Name string
+	// Base is the address of the first section of code; 0 means ModuleBase. It need
+	// not be at a page's start: what comes before it in its page is filled up.
+	Base uint64
+	// Module is the module's name; if empty it is taken from .modinfo, or else
+	// from Name.
+	Module string
+	// Extern gives the addresses of symbols that the object does not define. It is
+	// asked once for each, in the order of the symbol table. Nil knows none.
+	Extern func(name string) (addr uint64, ok bool)
+}
+
+// Placeholders returns an Extern that knows every name and gives each an address
+// of its own, 16 bytes apart, from base on: for looking at an object without
+// running it.
+func Placeholders(base uint64) func(string) (uint64, bool) {
+	next := base
+	return func(string) (uint64, bool) {
+		next += 16
+		return next - 16, true
+	}
+}
+
+// Load reads an x86-64 relocatable object (.o, .ko), places its sections,
+// relocates them as the kernel's module loader does (apply_relocate_add) and
+// turns its ftrace sites into nops (ftrace_module_init).
+//
+// Sections that occupy memory are grouped by permission, the .init ones apart,
+// each group on pages of its own. Per-CPU data is placed as ordinary data.
+//
+// A file that cannot be loaded gives a [*LoadError]; missing symbols give an
+// [*UndefinedError].
+func Load(r io.ReaderAt, opt LoadOptions) (*Image, error) {
+	if opt.Name == "" {
+		opt.Name = "object"
+	}
+	if opt.Base == 0 {
+		opt.Base = ModuleBase
+	}
+	l := &loader{opt: opt}
+	if err := l.open(r); err != nil {
+		return nil, err
+	}
+	l.module = opt.Module
+	if l.module == "" {
+		l.module = l.moduleName()
+	}
+	l.img = &Image{Name: opt.Name, Module: l.module, Symbols: &Symbols{}}
+	for _, step := range []func() error{l.layOut, l.readRelocs, l.resolve, l.relocate, l.findSites} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return l.img, nil
+}
+
+// LoadFile loads the object in the file at path. An empty opt.Name becomes path.
+func LoadFile(path string, opt LoadOptions) (*Image, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if opt.Name == "" {
+		opt.Name = path
+	}
+	return Load(f, opt)
+}
+
+// A loader is the state of one Load.
+type loader struct {
+	opt    LoadOptions
+	module string
+	file   *elf.File
+	syms   []elf.Symbol // the symbol table; syms[0] is ELF's null symbol
+	symtab int          // its section's index, -1 without one
+	placed []placed     // by section index
+	common []uint64     // address of each SHN_COMMON symbol, by symbol index
+	values []uint64     // final value of each symbol, by symbol index
+	relocs []reloc
+	img    *Image
+}
+
+// placed is where a section went; ok is false for sections that take no memory.
+type placed struct {
+	ok   bool
+	addr uint64
+	data []byte
+	perm emu.Perm
+}
+
+func (p placed) holds(addr uint64) bool { return p.ok && addr-p.addr < uint64(len(p.data)) }
+
+// errorf makes a LoadError; at is the place or "".
+func (l *loader) errorf(at, format string, args ...any) error {
+	return &LoadError{File: l.opt.Name, Where: at, What: fmt.Sprintf(format, args...)}
+}
+
+// open checks that r is the kind of file we load and reads its tables.
+func (l *loader) open(r io.ReaderAt) (err error) {
+	if err := l.checkHeader(r); err != nil {
+		return err
+	}
+	// debug/elf is not hardened against every damaged file.
+	defer func() {
+		if p := recover(); p != nil {
+			err = l.errorf("", "damaged ELF file: %v", p)
+		}
+	}()
+	if l.file, err = elf.NewFile(r); err != nil {
+		return l.errorf("", "damaged ELF file: %v", err)
+	}
+	l.symtab = -1
+	for i, s := range l.file.Sections {
+		if s.Type == elf.SHT_SYMTAB {
+			l.symtab = i
+			break
+		}
+	}
+	if len(l.file.Sections) == 0 {
+		return l.errorf("", "no sections")
+	}
+	syms, err := l.file.Symbols()
+	if err != nil && !errors.Is(err, elf.ErrNoSymbols) {
+		return l.errorf("", "damaged symbol table: %v", err)
+	}
+	l.syms = append(make([]elf.Symbol, 1, len(syms)+1), syms...)
+	return nil
+}
+
+// checkHeader looks at the ELF header's kind, class, order, machine and type.
+func (l *loader) checkHeader(r io.ReaderAt) error {
+	var h [20]byte
+	n, err := r.ReadAt(h[:], 0)
+	switch {
+	case err != nil && err != io.EOF:
+		return fmt.Errorf("%s: %w", l.opt.Name, err)
+	case n < 4 || string(h[:4]) != elf.ELFMAG:
+		return l.errorf("", "not an ELF file: begins with % x, expected 7f 45 4c 46", h[:min(n, 4)])
+	case n < len(h):
+		return l.errorf("", "truncated: %d bytes, an ELF header has 64", n)
+	}
+	if c := elf.Class(h[elf.EI_CLASS]); c != elf.ELFCLASS64 {
+		return l.errorf("", "%v file, expected ELFCLASS64", c)
+	}
+	if d := elf.Data(h[elf.EI_DATA]); d != elf.ELFDATA2LSB {
+		return l.errorf("", "%v file, expected ELFDATA2LSB", d)
+	}
+	if m := elf.Machine(binary.LittleEndian.Uint16(h[18:])); m != elf.EM_X86_64 {
+		return l.errorf("", "code for %v, expected EM_X86_64", m)
+	}
+	switch t := elf.Type(binary.LittleEndian.Uint16(h[16:])); t {
+	case elf.ET_REL:
+		return nil
+	case elf.ET_EXEC, elf.ET_DYN:
+		return l.errorf("", "linked already (%v), expected a relocatable object (ET_REL)", t)
+	default:
+		return l.errorf("", "%v, expected a relocatable object (ET_REL)", t)
+	}
+}
+
+// moduleName takes the name from .modinfo, or else from the file's name as the
+// kernel's build does.
+func (l *loader) moduleName() string {
+	if s := l.file.Section(".modinfo"); s != nil && s.Type == elf.SHT_PROGBITS && s.Flags&elf.SHF_COMPRESSED == 0 {
+		info, _ := s.Data()
+		for _, field := range strings.Split(string(info), "\x00") {
+			if name, ok := strings.CutPrefix(field, "name="); ok && name != "" {
+				return name
+			}
+		}
+	}
+	name := filepath.Base(l.opt.Name)
+	name = strings.TrimSuffix(name, filepath.Ext(name))
+	return strings.ReplaceAll(name, "-", "_")
+}
+
+// sectionName names a section for messages.
+func (l *loader) sectionName(i int) string {
+	if i >= 0 && i < len(l.file.Sections) {
+		if n := l.file.Sections[i].Name; n != "" {
+			return n
+		}
+	}
+	return fmt.Sprintf("section %d", i)
+}
