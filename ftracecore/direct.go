@@ -1,0 +1,170 @@
+package ftracecore
+
+// The API for direct callers: an ops with one direct function for all of its
+// sites (*_ftrace_direct_multi of v5.16 to v6.3).
+
+// directMinSize is the number of entries that direct_functions is sized for at
+// least when it grows.
+const directMinSize = 32
+
+// addDirect enters a direct function (ftrace_add_rec_direct).
+func (c *Core) addDirect(ip, addr uint64) {
+	if c.direct.count == 0 || c.direct.count > 2<<c.direct.bits {
+		size := directMinSize
+		if c.direct.count >= size {
+			size = c.direct.count + 1
+		}
+		bits := 0
+		for n := size / 2; n > 0; n >>= 1 {
+			bits++
+		}
+		c.direct = c.direct.resized(min(bits, hashMaxBits))
+	}
+	c.direct.add(ip, addr)
+}
+
+// removeDirect removes the entries of all sites in filter that hold addr
+// (remove_direct_functions_hash).
+//
+// As the kernel: an entry with another address stays.
+func (c *Core) removeDirect(filter *Hash, addr uint64) {
+	filter.each(func(e hashEntry) bool {
+		if d := c.direct.find(e.ip); d != nil {
+			if d.direct == addr {
+				c.direct.remove(e.ip)
+			} else {
+				c.step("leave the entry of %s in direct_functions: it holds another address", c.siteName(e.ip))
+			}
+		}
+		return true
+	})
+}
+
+// checkDirect tells whether ops is one that register made direct
+// (check_direct_multi).
+func (c *Core) checkDirect(ops *Ops) error {
+	switch {
+	case !ops.Has(OpsInit):
+		return c.refuse(EINVAL, "", "ops %q is not initialised: it never had a filter", ops.Name)
+	case !ops.Has(multiFlags):
+		return c.refuse(EINVAL, "", "ops %q is not a direct ops", ops.Name)
+	case !ops.Has(OpsEnabled):
+		return c.refuse(EINVAL, "", "direct ops %q is not registered", ops.Name)
+	}
+	return nil
+}
+
+// RegisterDirectMulti makes all sites in the filter of ops call addr
+// (register_ftrace_direct_multi).
+func (c *Core) RegisterDirectMulti(ops *Ops, addr uint64) error {
+	return c.run("register_ftrace_direct_multi", ops, func() error {
+		switch {
+		case ops.Func != nil || ops.Trampoline != 0:
+			return c.refuse(EINVAL, "", "ops %q has a function or a trampoline already", ops.Name)
+		case !ops.Has(OpsInit):
+			return c.refuse(EINVAL, "", "ops %q is not initialised: it never had a filter", ops.Name)
+		case ops.Has(OpsEnabled):
+			return c.refuse(EINVAL, "", "ops %q is registered already", ops.Name)
+		case ops.Filter().Empty():
+			return c.refuse(EINVAL, "", "the filter of ops %q is empty: DIRECT may not select all functions", ops.Name)
+		}
+		c.Acquire(&c.DirectMutex)
+		defer c.Release(&c.DirectMutex)
+		filter := ops.Filter()
+		var busy error
+		filter.each(func(e hashEntry) bool {
+			if c.direct.Has(e.ip) {
+				busy = c.refuseOwned(EBUSY, c.siteName(e.ip), c.owners(e.ip, OpsDirect, ops), "it already has a direct function")
+			}
+			return busy == nil
+		})
+		if busy != nil {
+			return busy
+		}
+		filter.each(func(e hashEntry) bool { c.addDirect(e.ip, addr); return true })
+		ops.Func = c.directFunc
+		// As the kernel: the owner's own flags are lost.
+		ops.Flags = multiFlags
+		ops.Trampoline = c.addr.FtraceRegsCaller
+		err := c.registerNolock(ops)
+		if err != nil {
+			c.removeDirect(filter, addr)
+			if c.profile.ResetDirectOnFailure {
+				ops.Func, ops.Trampoline = nil, 0
+			} else {
+				c.step("function and trampoline of %q stay set: a retry is -EINVAL until its owner clears them", ops.Name)
+			}
+		}
+		return err
+	})
+}
+
+// UnregisterDirectMulti takes the direct function away from all sites of ops
+// (unregister_ftrace_direct_multi).
+func (c *Core) UnregisterDirectMulti(ops *Ops, addr uint64) error {
+	return c.run("unregister_ftrace_direct_multi", ops, func() error {
+		if ops.hash == nil {
+			return c.oops("unregister_ftrace_direct_multi", "ops %q never had a filter: its hash is NULL", ops.Name)
+		}
+		if err := c.checkDirect(ops); err != nil {
+			return err
+		}
+		c.Acquire(&c.DirectMutex)
+		defer c.Release(&c.DirectMutex)
+		err := c.run("unregister_ftrace_function", ops, func() error { return c.unregister(ops) })
+		c.removeDirect(ops.Filter(), addr)
+		ops.Func, ops.Trampoline = nil, 0
+		return err
+	})
+}
+
+// ModifyDirectMulti makes all sites of ops call addr instead of what they call
+// now, so that every call goes to one of the two (modify_ftrace_direct_multi).
+func (c *Core) ModifyDirectMulti(ops *Ops, addr uint64) error {
+	return c.run("modify_ftrace_direct_multi", ops, func() error {
+		if err := c.checkDirect(ops); err != nil {
+			return err
+		}
+		c.Acquire(&c.DirectMutex)
+		defer c.Release(&c.DirectMutex)
+		return c.modifyDirect(ops, addr)
+	})
+}
+
+// ModifyDirectMultiNolock is ModifyDirectMulti for an ops_func, whose caller
+// holds direct_mutex.
+func (c *Core) ModifyDirectMultiNolock(ops *Ops, addr uint64) error {
+	return c.run("modify_ftrace_direct_multi_nolock", ops, func() error {
+		if err := c.checkDirect(ops); err != nil {
+			return err
+		}
+		return c.modifyDirect(ops, addr)
+	})
+}
+
+// modifyDirect changes the direct function under the cover of a second ops on
+// the same sites: as long as that is there they call ftrace_regs_caller, which
+// looks the direct function up.
+func (c *Core) modifyDirect(ops *Ops, addr uint64) error {
+	c.tmpOps.init()
+	c.tmpOps.hash = ops.hash
+	if err := c.registerNolock(c.tmpOps); err != nil {
+		return err
+	}
+	var err error
+	if c.profile.SelfOnModify {
+		err = c.hashUpdateIPModify(ops, ops.Filter(), ops.Filter(), true)
+	}
+	if err == nil {
+		c.Acquire(&c.FtraceLock)
+		ops.Filter().each(func(e hashEntry) bool {
+			if d := c.direct.find(e.ip); d != nil {
+				d.direct = addr
+			}
+			return true
+		})
+		c.Release(&c.FtraceLock)
+	}
+	_ = c.unregister(c.tmpOps)
+	return err
+}

@@ -1,0 +1,70 @@
+package ftracecore
+
+import "fmt"
+
+// A Sched takes control at the points where another thread could run: the
+// explorer's way in. A core without one runs straight through.
+type Sched interface {
+	// Lock returns when l belongs to the calling thread.
+	Lock(l *Lock)
+	// TryLock takes l if it is free and tells whether it did.
+	TryLock(l *Lock) bool
+	// Unlock gives l back.
+	Unlock(l *Lock)
+	// Point announces a step that others may run before: a callback, a poke, a sleep.
+	Point(what string)
+}
+
+// A Lock is a mutex of the model.
+type Lock struct {
+	Name string // the kernel's name
+	held bool
+}
+
+// Held tells whether somebody has the lock.
+func (l *Lock) Held() bool { return l.held }
+
+// deadlocked is the panic with which a thread that waits for itself leaves the
+// core; it is caught where the thread entered.
+type deadlocked struct{ lock *Lock }
+
+// A Deadlock is a call that waited for a lock its own thread holds.
+type Deadlock struct{ Lock string }
+
+// Error names the lock.
+func (d *Deadlock) Error() string {
+	return fmt.Sprintf("self-deadlock: the calling thread already holds %s", d.Lock)
+}
+
+// Acquire takes l for the calling thread.
+func (c *Core) Acquire(l *Lock) {
+	if c.sched != nil {
+		c.sched.Lock(l)
+	} else if l.held {
+		panic(deadlocked{l})
+	}
+	l.held = true
+}
+
+// TryAcquire takes l if it is free.
+func (c *Core) TryAcquire(l *Lock) bool {
+	if c.sched != nil && !c.sched.TryLock(l) || c.sched == nil && l.held {
+		return false
+	}
+	l.held = true
+	return true
+}
+
+// Release gives l back.
+func (c *Core) Release(l *Lock) {
+	l.held = false
+	if c.sched != nil {
+		c.sched.Unlock(l)
+	}
+}
+
+func (c *Core) point(what string) {
+	if c.sched != nil {
+		c.sched.Point(what)
+	}
+}

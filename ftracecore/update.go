@@ -1,0 +1,113 @@
+package ftracecore
+
+import (
+	"errors"
+	"fmt"
+
+	"ftemu/patcher"
+	"ftemu/x86"
+)
+
+// What a code update is to do (FTRACE_*).
+type command uint8
+
+const (
+	updateCalls     command = 1 << iota // bring every site in line with its record
+	disableCalls                        // turn every site into a nop
+	updateTraceFunc                     // make the static trampolines call ftrace_trace_function
+)
+
+// updateCode carries a command out (ftrace_run_update_code). The list function
+// serves as a bridge: while sites change, the static trampolines call it,
+// because it asks every ops whether it covers the site.
+func (c *Core) updateCode(cmd command) {
+	c.Acquire(&c.TextMutex)
+	defer c.Release(&c.TextMutex)
+	if cmd&updateTraceFunc != 0 && !c.setTraceFunc(c.listFunc) {
+		return
+	}
+	switch {
+	case cmd&updateCalls != 0:
+		c.replaceCode(true)
+	case cmd&disableCalls != 0:
+		c.replaceCode(false)
+	}
+	if cmd&updateTraceFunc != 0 && c.traceFunc != c.listFunc {
+		c.setTraceFunc(c.traceFunc)
+	}
+}
+
+// setTraceFunc makes the code of the static trampolines call fn.
+func (c *Core) setTraceFunc(fn *Func) bool {
+	if err := c.tramps.SetTraceFunction(fn); err != nil {
+		c.warnKill("ftrace_modify_all_code", "the static trampolines could not be changed: %v", err)
+		return false
+	}
+	c.textFunc = fn
+	return true
+}
+
+// replaceCode brings the code of all sites in line with their records
+// (ftrace_replace_code of x86): first everything is verified, then everything
+// is written.
+func (c *Core) replaceCode(enable bool) {
+	var recs []*Record
+	var changes []patcher.Change
+	c.Records(func(rec *Record) bool {
+		act := c.checkRecord(rec, enable, false)
+		if act == ignore {
+			return true
+		}
+		old := x86.Nop5
+		if act != makeCall {
+			old = c.callBytes(rec.IP, c.currentTarget(rec))
+		}
+		recs = append(recs, rec)
+		changes = append(changes, patcher.Change{IP: rec.IP, Old: old})
+		return true
+	})
+	if len(recs) == 0 {
+		return
+	}
+	if err := c.text.Verify(changes); err != nil {
+		c.bug(err)
+		return
+	}
+	for i, rec := range recs {
+		changes[i].New = x86.Nop5
+		if c.checkRecord(rec, enable, false) != makeNop {
+			// The address first, then the record: it follows from the flags
+			// as they were.
+			changes[i].New = c.callBytes(rec.IP, c.newTarget(rec))
+		}
+		c.checkRecord(rec, enable, true)
+	}
+	c.step("patch %s", plural(len(changes), "site"))
+	if err := c.text.Apply(changes); err != nil {
+		c.bug(err)
+	}
+}
+
+// callBytes returns the bytes of a call at a site. A target out of reach gives
+// the truncated displacement, as the kernel's text_gen_insn would.
+func (c *Core) callBytes(ip, target uint64) x86.Bytes5 {
+	b, _ := x86.EncodeCall(ip, target)
+	return b
+}
+
+// bug reports that a site could not be changed and kills ftrace (ftrace_bug).
+func (c *Core) bug(err error) {
+	var b *patcher.Bug
+	if errors.As(err, &b) {
+		c.warnKill("ftrace_bug", "site %s: found % x, expected % x", c.siteName(b.IP), b.Actual, b.Expected)
+		return
+	}
+	c.warnKill("ftrace_bug", "%v", err)
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
