@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //
 // The guest of the recorded scripts: eight functions that get patched (f0..f7),
-// eight that they are redirected to (g0..g7), and the one that calls them.
+// eight that they are redirected to (g0..g7, without a site), and the one that
+// calls them.
 // Built by the Makefile beside this file; the object is part of the tree.
 
 // A gate: tells that the body of function id ran (0..7: f, 8..15: g).
@@ -13,6 +14,7 @@ void ftor_body_log(long id, long a, long b);
 		ftor_body_log(i, a, b);					\
 		return 3 * a + 5 * b + 1000 * (i + 1);			\
 	}								\
+	__attribute__((no_instrument_function))				\
 	long ftor_g##i(long a, long b)					\
 	{								\
 		ftor_body_log(8 + i, a, b);				\
