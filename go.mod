@@ -7,6 +7,7 @@ require (
 	github.com/rogpeppe/go-internal v1.16.0 // indirect
 	github.com/stretchr/testify v1.12.1 // indirect
 	github.com/unicorn-engine/unicorn v0.0.0-20230207094436-7b8c63dfe650 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/arch v0.32.0 // indirect
 	pgregory.net/rapid v1.3.0 // indirect
 )
