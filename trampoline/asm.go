@@ -1,6 +1,7 @@
 package trampoline
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -29,19 +30,20 @@ const (
 	RefCall   RefKind = iota + 1 // call rel32
 	RefJmp                       // jmp rel32
 	RefRIPRel                    // a RIP-relative memory operand
-	RefImm64                     // a 64-bit immediate or data word
+	RefImm64                     // a 64-bit immediate
+	RefQuad                      // a 64-bit word of data
 )
 
 // String returns the kind as listings print it.
 func (k RefKind) String() string {
-	if k >= RefCall && k <= RefImm64 {
-		return [...]string{"call", "jmp", "riprel", "imm64"}[k-1]
+	if k >= RefCall && k <= RefQuad {
+		return [...]string{"call", "jmp", "riprel", "imm64", "quad"}[k-1]
 	}
 	return fmt.Sprintf("RefKind(%d)", uint8(k))
 }
 
 // A Ref is one reference from code to an address. Off is the offset of the
-// instruction that makes it.
+// instruction or word that makes it.
 type Ref struct {
 	Off    uint64
 	Kind   RefKind
@@ -54,6 +56,12 @@ type Note struct {
 	Text string
 }
 
+// A Span is a run of bytes that are not instructions: data, or filler that
+// nothing executes.
+type Span struct {
+	Off, Len uint64
+}
+
 // Code is finished machine code for one address.
 type Code struct {
 	Name   string // what it is, for messages and listings
@@ -62,6 +70,7 @@ type Code struct {
 	Labels map[string]uint64 // offsets from Addr
 	Refs   []Ref             // ascending by offset
 	Notes  []Note            // ascending by offset
+	Data   []Span            // ascending by offset
 }
 
 // Label returns the address of a label.
@@ -110,6 +119,7 @@ type Asm struct {
 	fixups []fixup
 	refs   []Ref
 	notes  []Note
+	data   []Span
 	err    error
 }
 
@@ -163,7 +173,7 @@ func (a *Asm) Code() (Code, error) {
 		return Code{}, a.err
 	}
 	slices.SortStableFunc(a.refs, func(x, y Ref) int { return int(x.Off) - int(y.Off) })
-	return Code{Name: a.name, Addr: a.addr, Bytes: a.code, Labels: a.labels, Refs: a.refs, Notes: a.notes}, nil
+	return Code{Name: a.name, Addr: a.addr, Bytes: a.code, Labels: a.labels, Refs: a.refs, Notes: a.notes, Data: a.data}, nil
 }
 
 func (a *Asm) fix(f fixup) {
@@ -188,6 +198,12 @@ func (a *Asm) fix(f fixup) {
 	if f.kind != 0 {
 		a.refs = append(a.refs, Ref{f.insn, f.kind, a.addr + target})
 	}
+}
+
+// Filler emits n bytes b that nothing executes.
+func (a *Asm) Filler(b byte, n int) {
+	a.data = append(a.data, Span{a.Off(), uint64(n)})
+	a.bytes(bytes.Repeat([]byte{b}, n)...)
 }
 
 // bytes appends raw bytes.

@@ -228,6 +228,7 @@ func (a *Asm) JccNear(c Cond, label string) {
 
 // Quad emits a 64-bit word of data, aligned or not.
 func (a *Asm) Quad(v uint64) {
-	a.refs = append(a.refs, Ref{a.Off(), RefImm64, v})
+	a.refs = append(a.refs, Ref{a.Off(), RefQuad, v})
+	a.data = append(a.data, Span{a.Off(), 8})
 	a.imm64(v)
 }

@@ -32,7 +32,7 @@ func (a *Asm) Ret(r Return) {
 func (a *Asm) retFilled(r Return, fill byte) {
 	end := a.Off() + retSlot
 	a.Ret(r)
-	for a.Off() < end {
-		a.bytes(fill)
+	if n := int(end - a.Off()); n > 0 {
+		a.Filler(fill, n)
 	}
 }
