@@ -1,28 +1,29 @@
 package trampoline
 
-// Offsets of the registers in struct pt_regs, from rsp in a trampoline.
+// Offsets of the registers in struct pt_regs, from rsp in a trampoline. Those
+// that callbacks look at or change are exported.
 const (
-	ptR15     = 0x00
-	ptR14     = 0x08
-	ptR13     = 0x10
-	ptR12     = 0x18
-	ptRBP     = 0x20
-	ptRBX     = 0x28
-	ptR11     = 0x30
-	ptR10     = 0x38
-	ptR9      = 0x40
-	ptR8      = 0x48
-	ptRAX     = 0x50
-	ptRCX     = 0x58
-	ptRDX     = 0x60
-	ptRSI     = 0x68
-	ptRDI     = 0x70
-	ptOrigRAX = 0x78
-	ptRIP     = 0x80
-	ptCS      = 0x88
-	ptFlags   = 0x90
-	ptRSP     = 0x98
-	ptSS      = 0xa0
+	ptR15      = 0x00
+	ptR14      = 0x08
+	ptR13      = 0x10
+	ptR12      = 0x18
+	ptRBP      = 0x20
+	ptRBX      = 0x28
+	ptR11      = 0x30
+	ptR10      = 0x38
+	ptR9       = 0x40
+	ptR8       = 0x48
+	ptRAX      = 0x50
+	ptRCX      = 0x58
+	ptRDX      = 0x60
+	ptRSI      = 0x68
+	ptRDI      = 0x70
+	RegsOrigAX = 0x78
+	RegsIP     = 0x80
+	RegsCS     = 0x88
+	ptFlags    = 0x90
+	ptRSP      = 0x98
+	ptSS       = 0xa0
 
 	// RegsSize is the size of struct pt_regs in bytes.
 	RegsSize = 0xa8
@@ -99,14 +100,14 @@ func (a *Asm) saveArgs(above int32) {
 	a.Store(At(RSP, ptR8), R8)
 	a.Store(At(RSP, ptR9), R9)
 	a.Note("orig_rax: no direct call yet")
-	a.StoreImm(At(RSP, ptOrigRAX), 0)
+	a.StoreImm(At(RSP, RegsOrigAX), 0)
 	a.Mov(RDX, RBP)
 	a.Store(At(RSP, ptRBP), RDX)
 	a.Note("second argument: the parent's return address")
 	a.Load(RSI, At(RSP, RegsSize+above+8))
 	a.Note("the return slot: the address after the site")
 	a.Load(RDI, At(RSP, RegsSize+above))
-	a.Store(At(RSP, ptRIP), RDI)
+	a.Store(At(RSP, RegsIP), RDI)
 	a.Note("first argument: the site")
 	a.SubImm(RDI, 5)
 }
@@ -135,11 +136,11 @@ func (a *Asm) caller(loadOps func(), target uint64) {
 	a.Note("fourth argument: the registers")
 	a.Lea(RCX, At(RSP, 0))
 	a.Note("cs 0: not all registers are here")
-	a.StoreImm(At(RSP, ptCS), 0)
+	a.StoreImm(At(RSP, RegsCS), 0)
 	a.Label(LabelCall)
 	a.Call(target)
 	a.Note("return to where the callback says")
-	a.Load(RAX, At(RSP, ptRIP))
+	a.Load(RAX, At(RSP, RegsIP))
 	a.Store(At(RSP, RegsSize), RAX)
 	a.restoreArgs()
 	a.AddImm(RSP, RegsSize)
@@ -168,7 +169,7 @@ func (a *Asm) regsCaller(loadOps func(), target uint64, onDirect func()) {
 	a.Store(At(RSP, ptSS), RCX)
 	a.Note("cs: all registers are here")
 	a.MovImmSigned(RCX, kernelCS)
-	a.Store(At(RSP, ptCS), RCX)
+	a.Store(At(RSP, RegsCS), RCX)
 	a.Note("rsp as the traced function's caller left it")
 	a.Lea(RCX, At(RSP, RegsSize+16))
 	a.Store(At(RSP, ptRSP), RCX)
@@ -180,7 +181,7 @@ func (a *Asm) regsCaller(loadOps func(), target uint64, onDirect func()) {
 	a.Load(RAX, At(RSP, ptFlags))
 	a.Store(At(RSP, flagsSlot), RAX)
 	a.Note("return to where the callback says")
-	a.Load(RAX, At(RSP, ptRIP))
+	a.Load(RAX, At(RSP, RegsIP))
 	a.Store(At(RSP, RegsSize+8), RAX)
 	a.Load(R15, At(RSP, ptR15))
 	a.Load(R14, At(RSP, ptR14))
@@ -189,7 +190,7 @@ func (a *Asm) regsCaller(loadOps func(), target uint64, onDirect func()) {
 	a.Load(R10, At(RSP, ptR10))
 	a.Load(RBX, At(RSP, ptRBX))
 	a.Note("a direct trampoline to go to?")
-	a.Load(RAX, At(RSP, ptOrigRAX))
+	a.Load(RAX, At(RSP, RegsOrigAX))
 	a.Store(At(RSP, ptSS), RAX)
 	a.Test(RAX, RAX)
 	a.Label(LabelRegsJmp)
