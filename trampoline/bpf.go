@@ -3,6 +3,8 @@ package trampoline
 import (
 	"fmt"
 	"strings"
+
+	"ftemu/x86"
 )
 
 // A BPFFlag chooses what a BPF image does (BPF_TRAMP_F_* in the kernel).
@@ -309,4 +311,17 @@ func (b *bpfEmitter) epilogue() {
 		b.AddImm(RSP, 8)
 	}
 	b.Ret(b.spec.Return)
+}
+
+// Retirement returns the change that retires an image which calls the body
+// (bpf_tramp_image_put): a task that returns from the body then skips the fexit
+// programs and lets go of the image. ok is false for other images.
+func (c Code) Retirement() (ip uint64, old, new x86.Bytes5, ok bool) {
+	ip, ok = c.Label(LabelIPAfterCall)
+	if !ok {
+		return 0, old, new, false
+	}
+	to, _ := c.Label(LabelIPEpilogue)
+	new, ok = x86.EncodeJmp(ip, to)
+	return ip, x86.Nop5, new, ok
 }

@@ -189,13 +189,6 @@ func (a *Asm) CallReg(r Reg) {
 	a.bytes(0xff, 0xd0|r.low())
 }
 
-// CallLabel emits call label.
-func (a *Asm) CallLabel(label string) {
-	insn := a.Off()
-	a.bytes(x86.OpCall)
-	a.toLabel(insn, 4, label, 0)
-}
-
 // Jmp emits jmp target (e9 rel32).
 func (a *Asm) Jmp(target uint64) {
 	insn := a.Off()
