@@ -42,12 +42,15 @@ type LoadOptions struct {
 	Extern func(name string) (addr uint64, ok bool)
 }
 
-// Placeholders returns an Extern that knows every name and gives each an address
-// of its own, 16 bytes apart, from base on: for looking at an object without
-// running it.
+// Placeholders returns an Extern that knows every name (__fentry__ and mcount
+// apart, see [FentryAddr]) and gives each an address of its own, 16 bytes apart,
+// from base on: for looking at an object without running it.
 func Placeholders(base uint64) func(string) (uint64, bool) {
 	next := base
-	return func(string) (uint64, bool) {
+	return func(name string) (uint64, bool) {
+		if isMCount(name) {
+			return 0, false
+		}
 		next += 16
 		return next - 16, true
 	}
@@ -167,19 +170,21 @@ func (l *loader) checkHeader(r io.ReaderAt) error {
 	switch {
 	case err != nil && err != io.EOF:
 		return fmt.Errorf("%s: %w", l.opt.Name, err)
+	case n == 0:
+		return l.errorf("", "empty file")
 	case n < 4 || string(h[:4]) != elf.ELFMAG:
 		return l.errorf("", "not an ELF file: begins with % x, expected 7f 45 4c 46", h[:min(n, 4)])
 	case n < len(h):
 		return l.errorf("", "truncated: %d bytes, an ELF header has 64", n)
 	}
 	if c := elf.Class(h[elf.EI_CLASS]); c != elf.ELFCLASS64 {
-		return l.errorf("", "%v file, expected ELFCLASS64", c)
+		return l.errorf("", "%s file, expected ELFCLASS64", constName(c, "ELF class", uint64(c)))
 	}
 	if d := elf.Data(h[elf.EI_DATA]); d != elf.ELFDATA2LSB {
-		return l.errorf("", "%v file, expected ELFDATA2LSB", d)
+		return l.errorf("", "%s file, expected ELFDATA2LSB", constName(d, "ELF byte order", uint64(d)))
 	}
 	if m := elf.Machine(binary.LittleEndian.Uint16(h[18:])); m != elf.EM_X86_64 {
-		return l.errorf("", "code for %v, expected EM_X86_64", m)
+		return l.errorf("", "code for %s, expected EM_X86_64", constName(m, "machine", uint64(m)))
 	}
 	switch t := elf.Type(binary.LittleEndian.Uint16(h[16:])); t {
 	case elf.ET_REL:
@@ -187,8 +192,17 @@ func (l *loader) checkHeader(r io.ReaderAt) error {
 	case elf.ET_EXEC, elf.ET_DYN:
 		return l.errorf("", "linked already (%v), expected a relocatable object (ET_REL)", t)
 	default:
-		return l.errorf("", "%v, expected a relocatable object (ET_REL)", t)
+		return l.errorf("", "%s, expected a relocatable object (ET_REL)", constName(t, "ELF type", uint64(t)))
 	}
+}
+
+// constName is the name of an ELF constant, or its kind and number where
+// debug/elf knows no name (it says "nearest name + distance" then).
+func constName(c fmt.Stringer, kind string, v uint64) string {
+	if s := c.String(); !strings.Contains(s, "+") {
+		return s
+	}
+	return fmt.Sprintf("%s %d", kind, v)
 }
 
 // moduleName takes the name from .modinfo, or else from the file's name as the

@@ -26,6 +26,8 @@ type reloc struct {
 	addend  int64
 }
 
+func (r reloc) typeName() string { return constName(r.typ, "relocation type", uint64(r.typ)) }
+
 // readRelocs reads the relocations of all placed sections and checks that they
 // are of a type that the kernel's loader knows.
 func (l *loader) readRelocs() error {
@@ -82,14 +84,14 @@ func (l *loader) readReloc(target int, rela []byte) error {
 	}
 	at := where(l.sectionName(target), r.off)
 	if r.sym >= len(l.syms) {
-		return l.errorf(at, "%v against symbol %d of %d", r.typ, r.sym, len(l.syms))
+		return l.errorf(at, "%s against symbol %d of %d", r.typeName(), r.sym, len(l.syms))
 	}
 	width := relocWidth(r.typ)
 	if width == 0 {
-		return l.errorf(at, "%v against %s: unknown rela relocation: %d", r.typ, l.relocTarget(r), uint32(r.typ))
+		return l.errorf(at, "%s against %s: unknown rela relocation: %d", r.typeName(), l.relocTarget(r), uint32(r.typ))
 	}
 	if size := uint64(len(l.placed[target].data)); r.off > size || size-r.off < width {
-		return l.errorf(at, "%v against %s: %d bytes, the section has %d", r.typ, l.relocTarget(r), width, size)
+		return l.errorf(at, "%s against %s: %d bytes, the section has %d", r.typeName(), l.relocTarget(r), width, size)
 	}
 	l.relocs = append(l.relocs, r)
 	return nil
@@ -210,7 +212,7 @@ func (l *loader) relocate() error {
 			return err
 		}
 		l.img.Relocs = append(l.img.Relocs, Reloc{
-			Addr: l.placed[r.section].addr + r.off, Type: r.typ.String(), Width: int(relocWidth(r.typ)),
+			Addr: l.placed[r.section].addr + r.off, Type: r.typeName(), Width: int(relocWidth(r.typ)),
 			Symbol: l.symName(r.sym), Addend: r.addend, Value: l.values[r.sym],
 		})
 	}
@@ -224,7 +226,7 @@ func (l *loader) apply(r reloc) error {
 	width := relocWidth(r.typ)
 	loc := p.data[r.off : r.off+width]
 	fail := func(format string, args ...any) error {
-		return l.errorf(where(l.sectionName(r.section), r.off), "%v against %s: %s", r.typ, l.relocTarget(r), fmt.Sprintf(format, args...))
+		return l.errorf(where(l.sectionName(r.section), r.off), "%s against %s: %s", r.typeName(), l.relocTarget(r), fmt.Sprintf(format, args...))
 	}
 	if s := l.syms[r.sym]; s.Section > elf.SHN_UNDEF && int(s.Section) < len(l.placed) && !l.placed[s.Section].ok {
 		return fail("the symbol is in %s, which is not loaded", l.sectionName(int(s.Section)))

@@ -49,7 +49,10 @@ func (l *loader) findSites() error {
 	byIP := func(a, b Site) int { return cmp.Compare(a.IP, b.IP) }
 	slices.SortFunc(l.img.Sites, byIP)
 	slices.SortFunc(l.img.Padding, byIP)
-	for _, site := range l.img.Sites {
+	for i, site := range l.img.Sites {
+		if i > 0 && site.IP-l.img.Sites[i-1].IP < x86.SiteLen {
+			return l.errorf("", "sites %s and %s overlap: %#x and %#x", l.img.Sites[i-1], site, l.img.Sites[i-1].IP, site.IP)
+		}
 		copy(s.code(site.IP), x86.Nop5[:])
 	}
 	return nil
@@ -134,7 +137,7 @@ func isTraceable(section string) bool {
 func (s *siteFinder) addMCount(at string, ip uint64) error {
 	code := s.code(ip)
 	if len(code) < x86.SiteLen {
-		return s.errorf(at, "%#x is not in the object's code", ip)
+		return s.errorf(at, "the %d bytes at %#x are not in the object's code", x86.SiteLen, ip)
 	}
 	code = code[:x86.SiteLen]
 	switch {
