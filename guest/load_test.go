@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"ftemu/emu"
+	"ftemu/x86"
 )
 
 func fixture(name string) string { return filepath.Join("..", "testdata", "guest", name+".o") }
@@ -304,4 +305,35 @@ func TestModuleName(t *testing.T) {
 	img, err = o.load(t, LoadOptions{Module: "other"})
 	require.NoError(t, err)
 	require.Equal(t, "other", img.Module)
+}
+
+// Whatever single byte of an object is wrong, it loads to a sound image or gives
+// one of the documented errors.
+func TestDamagedBytes(t *testing.T) {
+	for _, name := range []string{"gcc-ibt-fentry-patchable-16-16", "gcc-mcount"} {
+		obj := readFixture(t, name)
+		loaded, refused := 0, 0
+		for i := range obj {
+			for _, v := range []byte{0xff, obj[i] ^ 4} {
+				was := obj[i]
+				obj[i] = v
+				img, err := Load(bytes.NewReader(obj), LoadOptions{Extern: Placeholders(0xffffffff82000000)})
+				obj[i] = was
+				if err != nil {
+					require.ErrorIs(t, err, ErrNoExec, "byte %d is %#x", i, v)
+					refused++
+					continue
+				}
+				loaded++
+				for _, s := range img.Sites {
+					now, err := img.Bytes(s.IP, x86.SiteLen)
+					require.NoError(t, err)
+					require.Equal(t, x86.Nop5[:], now, "byte %d is %#x", i, v)
+				}
+			}
+		}
+		require.NotZero(t, loaded)
+		require.NotZero(t, refused)
+		t.Logf("%s: %d files loaded, %d refused", name, loaded, refused)
+	}
 }
