@@ -1,6 +1,11 @@
 package x86
 
-import "errors"
+import (
+	"errors"
+	"strings"
+
+	"golang.org/x/arch/x86/x86asm"
+)
 
 // ErrTruncated is returned for bytes that end inside an instruction, and
 // ErrUnknown for bytes that are no instruction this package knows.
@@ -9,6 +14,389 @@ var (
 	ErrUnknown   = errors.New("unknown instruction")
 )
 
+// MaxInstLen is the largest length of an instruction in bytes; the processor
+// refuses longer ones.
+const MaxInstLen = 15
+
 // A SymLookup names an address: the symbol that covers it and the distance
 // from the symbol's start. ok is false where there is none.
 type SymLookup func(addr uint64) (name string, offset uint64, ok bool)
+
+// An Inst is one decoded instruction in 64-bit mode: what x86asm made of it,
+// put right where x86asm is wrong, and what x86asm does not tell.
+//
+// Op may be one of the Op constants of this package, which x86asm lacks.
+// Displacements are sign-extended, as the processor does.
+type Inst struct {
+	x86asm.Inst
+	Prefixes
+}
+
+// Prefixes are the legacy and REX prefixes of an instruction as they act,
+// whether or not the opcode takes notice.
+type Prefixes struct {
+	Lock  bool       // F0
+	Has66 bool       // operand size
+	Has67 bool       // address size: addresses have 32 bits
+	Rep   byte       // F2 or F3, the last of them; 0 if none
+	Seg   x86asm.Reg // x86asm.FS or GS, the last of them; the others have no effect in 64-bit mode
+	REX   byte       // 0 if none
+	N     int        // number of prefix bytes, REX included
+}
+
+// Mnemonic returns the name of the operation in the manual's spelling, lower case.
+func (i *Inst) Mnemonic() string { return Mnemonic(i.Op) }
+
+// Mnemonic returns the name of an operation in the manual's spelling, lower case.
+func Mnemonic(op x86asm.Op) string {
+	if op >= opFirst && op < opLast {
+		return opNames[op-opFirst]
+	}
+	return strings.ToLower(strings.TrimSuffix(op.String(), "_XMM"))
+}
+
+// scanPrefixes reads the prefixes that code begins with.
+func scanPrefixes(code []byte) Prefixes {
+	var p Prefixes
+	for ; p.N < len(code); p.N++ {
+		switch b := code[p.N]; b {
+		case 0xf0:
+			p.Lock = true
+		case 0xf2, 0xf3:
+			p.Rep = b
+		case 0x66:
+			p.Has66 = true
+		case 0x67:
+			p.Has67 = true
+		case 0x64:
+			p.Seg = x86asm.FS
+		case 0x65:
+			p.Seg = x86asm.GS
+		case 0x26, 0x2e, 0x36, 0x3e:
+			// es, cs, ss, ds: no effect in 64-bit mode
+		default:
+			if b&0xf0 == 0x40 {
+				p.REX = b
+				p.N++
+			}
+			return p
+		}
+	}
+	return p
+}
+
+// Decode decodes the instruction that code begins with. Bytes behind it do not
+// matter. It returns ErrTruncated where more bytes could make an instruction
+// and ErrUnknown where none can, or none that this package knows; on success
+// Len is between 1 and MaxInstLen and Op is not zero.
+func Decode(code []byte) (Inst, error) {
+	window := code[:min(len(code), MaxInstLen)]
+	p := scanPrefixes(window)
+	if p.N >= len(window) {
+		if len(window) == MaxInstLen {
+			return Inst{}, ErrUnknown
+		}
+		return Inst{}, ErrTruncated
+	}
+	inst, err := decodeOwn(window, p)
+	if err == errNotOwn {
+		inst, err = decodeX86asm(window, p)
+	}
+	switch {
+	case err == ErrTruncated && len(window) == MaxInstLen:
+		return Inst{}, ErrUnknown // longer than the processor takes
+	case err != nil:
+		return Inst{}, err
+	}
+	return Inst{Inst: inst, Prefixes: p}, nil
+}
+
+// decodeX86asm asks x86asm and takes only answers that are an instruction.
+func decodeX86asm(code []byte, p Prefixes) (x86asm.Inst, error) {
+	inst, err := x86asm.Decode(code, 64)
+	if err != nil || inst.Op == 0 || inst.Len == 0 {
+		return x86asm.Inst{}, missing(code, p)
+	}
+	if op := code[p.N:]; p.N == 0 && len(op) >= 3 && op[0] == 0xc5 && op[1]&0x7b == 0x78 && op[2] == 0x77 {
+		inst.Len = 3 // vzeroupper, vzeroall: x86asm counts a ModRM byte that is not there
+	}
+	if inst.Len > len(code) {
+		return x86asm.Inst{}, ErrTruncated
+	}
+	for _, q := range inst.Prefix {
+		if q&x86asm.PrefixInvalid != 0 { // lock where it is not allowed
+			return x86asm.Inst{}, ErrUnknown
+		}
+	}
+	if p.Has66 && p.REX&8 == 0 && isNearBranch(inst.Op) {
+		// Processors disagree about the operand size of these (Intel ignores
+		// the prefix, AMD truncates the target to 16 bits).
+		return x86asm.Inst{}, ErrUnknown
+	}
+	signExtend(&inst, code[p.N])
+	return inst, nil
+}
+
+// isNearBranch tells whether op is a transfer of control for which the
+// operand-size prefix is not defined alike by all processors.
+func isNearBranch(op x86asm.Op) bool {
+	switch op {
+	case x86asm.CALL, x86asm.JMP, x86asm.RET, x86asm.LOOP, x86asm.LOOPE, x86asm.LOOPNE, x86asm.JRCXZ, x86asm.JECXZ,
+		x86asm.JA, x86asm.JAE, x86asm.JB, x86asm.JBE, x86asm.JE, x86asm.JG, x86asm.JGE, x86asm.JL, x86asm.JLE,
+		x86asm.JNE, x86asm.JNO, x86asm.JNP, x86asm.JNS, x86asm.JO, x86asm.JP, x86asm.JS:
+		return true
+	}
+	return false
+}
+
+// signExtend widens 32-bit displacements, which x86asm leaves zero-extended.
+// The absolute addresses of mov's A0 to A3 forms are no displacements.
+func signExtend(inst *x86asm.Inst, opcode byte) {
+	if opcode >= 0xa0 && opcode <= 0xa3 {
+		return
+	}
+	for i, a := range inst.Args {
+		if m, ok := a.(x86asm.Mem); ok {
+			m.Disp = int64(int32(m.Disp))
+			inst.Args[i] = m
+		}
+	}
+}
+
+// missing tells whether bytes that x86asm refused could go on to be an
+// instruction: x86asm itself answers alike for both.
+func missing(code []byte, p Prefixes) error {
+	var longer [2 * MaxInstLen]byte
+	n := copy(longer[:], code)
+	if n >= MaxInstLen {
+		return ErrUnknown
+	}
+	// Any bytes at all may follow; these are no prefixes, and as ModRM the
+	// two stand for a register and for memory.
+	for _, fill := range []byte{0x00, 0xc0} {
+		for i := n; i < MaxInstLen; i++ {
+			longer[i] = fill
+		}
+		inst, err := x86asm.Decode(longer[:MaxInstLen], 64)
+		if err == nil && inst.Op != 0 && inst.Len > n {
+			return ErrTruncated
+		}
+	}
+	if op := code[p.N:]; len(op) == 1 && op[0] == 0x0f || (op[0] == 0xc4 || op[0] == 0x62) && len(op) < 5 || op[0] == 0xc5 && len(op) < 4 {
+		return ErrTruncated
+	}
+	return ErrUnknown
+}
+
+// Operations that x86asm does not know or takes for others.
+const (
+	opFirst x86asm.Op = 1<<16 + iota
+	OpENDBR64
+	OpENDBR32
+	OpADCX
+	OpADOX
+	OpRDPID
+	OpRDSEED
+	OpRDSSP
+	OpINCSSP
+	OpCLAC
+	OpSTAC
+	OpSERIALIZE
+	OpRDPKRU
+	OpWRPKRU
+	OpVMCALL
+	OpVMMCALL
+	OpCLZERO
+	OpSTGI
+	OpCLGI
+	OpSETSSBSY
+	OpSAVEPREVSSP
+	OpENCLS
+	OpMONITORX
+	OpMWAITX
+	OpCLWB
+	OpCLFLUSHOPT
+	OpTPAUSE
+	OpUMONITOR
+	OpUMWAIT
+	OpVMGEXIT
+	OpPVALIDATE
+	OpRMPADJUST
+	OpTILERELEASE
+	opLast
+)
+
+var opNames = [...]string{
+	"", "endbr64", "endbr32", "adcx", "adox", "rdpid", "rdseed", "rdssp", "incssp",
+	"clac", "stac", "serialize", "rdpkru", "wrpkru", "vmcall", "vmmcall", "clzero", "stgi", "clgi",
+	"setssbsy", "saveprevssp", "encls", "monitorx", "mwaitx", "clwb", "clflushopt",
+	"tpause", "umonitor", "umwait", "vmgexit", "pvalidate", "rmpadjust", "tilerelease",
+}
+
+// An ownForm is an encoding in the 0F opcode space that is decoded here.
+type ownForm struct {
+	op     x86asm.Op
+	prefix byte   // the mandatory 66, F2 or F3; 0: none of them
+	opcode string // the bytes from 0F on, without ModRM unless it is fixed
+	reg    int8   // the ModRM reg field, or one of the below
+	mod    modKind
+}
+
+// Values of ownForm.reg besides 0 to 7.
+const (
+	regOperand int8 = -1 // the field names a register operand
+	noModRM    int8 = -2 // opcode holds the whole instruction
+)
+
+type modKind uint8
+
+const (
+	modAny modKind = iota
+	modReg         // ModRM names a register
+	modMem         // ModRM names memory
+)
+
+// ownForms are the encodings of the Op constants (Intel SDM volume 2, AMD APM
+// volume 3).
+var ownForms = [...]ownForm{
+	{OpENDBR64, 0xf3, "\x0f\x1e\xfa", noModRM, modAny},
+	{OpENDBR32, 0xf3, "\x0f\x1e\xfb", noModRM, modAny},
+	{OpRDSSP, 0xf3, "\x0f\x1e", 1, modReg},
+	{OpADCX, 0x66, "\x0f\x38\xf6", regOperand, modAny},
+	{OpADOX, 0xf3, "\x0f\x38\xf6", regOperand, modAny},
+	{OpRDPID, 0xf3, "\x0f\xc7", 7, modReg},
+	{OpRDSEED, 0, "\x0f\xc7", 7, modReg},
+	{OpRDSEED, 0x66, "\x0f\xc7", 7, modReg},
+	{OpINCSSP, 0xf3, "\x0f\xae", 5, modReg},
+	{OpCLWB, 0x66, "\x0f\xae", 6, modMem},
+	{OpCLFLUSHOPT, 0x66, "\x0f\xae", 7, modMem},
+	{OpTPAUSE, 0x66, "\x0f\xae", 6, modReg},
+	{OpUMONITOR, 0xf3, "\x0f\xae", 6, modReg},
+	{OpUMWAIT, 0xf2, "\x0f\xae", 6, modReg},
+	{OpVMCALL, 0, "\x0f\x01\xc1", noModRM, modAny},
+	{OpCLAC, 0, "\x0f\x01\xca", noModRM, modAny},
+	{OpSTAC, 0, "\x0f\x01\xcb", noModRM, modAny},
+	{OpENCLS, 0, "\x0f\x01\xcf", noModRM, modAny},
+	{OpVMMCALL, 0, "\x0f\x01\xd9", noModRM, modAny},
+	{OpVMGEXIT, 0xf3, "\x0f\x01\xd9", noModRM, modAny},
+	{OpVMGEXIT, 0xf2, "\x0f\x01\xd9", noModRM, modAny},
+	{OpSTGI, 0, "\x0f\x01\xdc", noModRM, modAny},
+	{OpCLGI, 0, "\x0f\x01\xdd", noModRM, modAny},
+	{OpSERIALIZE, 0, "\x0f\x01\xe8", noModRM, modAny},
+	{OpSETSSBSY, 0xf3, "\x0f\x01\xe8", noModRM, modAny},
+	{OpSAVEPREVSSP, 0xf3, "\x0f\x01\xea", noModRM, modAny},
+	{OpRDPKRU, 0, "\x0f\x01\xee", noModRM, modAny},
+	{OpWRPKRU, 0, "\x0f\x01\xef", noModRM, modAny},
+	{OpMONITORX, 0, "\x0f\x01\xfa", noModRM, modAny},
+	{OpMWAITX, 0, "\x0f\x01\xfb", noModRM, modAny},
+	{OpCLZERO, 0, "\x0f\x01\xfc", noModRM, modAny},
+	{OpRMPADJUST, 0xf3, "\x0f\x01\xfe", noModRM, modAny},
+	{OpPVALIDATE, 0xf2, "\x0f\x01\xff", noModRM, modAny},
+}
+
+var errNotOwn = errors.New("not one of ownForms")
+
+// decodeOwn decodes what x86asm gets wrong, or returns errNotOwn.
+func decodeOwn(code []byte, p Prefixes) (x86asm.Inst, error) {
+	op := code[p.N:]
+	if tilerelease := "\xc4\xe2\x78\x49\xc0"; p.N == 0 && strings.HasPrefix(string(op), tilerelease) {
+		return x86asm.Inst{Op: OpTILERELEASE, Mode: 64, AddrSize: 64, DataSize: 32, Len: len(tilerelease)}, nil
+	}
+	if len(op) < 2 || op[0] != 0x0f {
+		return x86asm.Inst{}, errNotOwn
+	}
+	mandatory := p.Rep
+	if mandatory == 0 && p.Has66 {
+		mandatory = 0x66
+	}
+	for i := range ownForms {
+		f := &ownForms[i]
+		if f.prefix != mandatory || op[1] != f.opcode[1] {
+			continue
+		}
+		n := len(f.opcode)
+		if len(op) < n {
+			if strings.HasPrefix(f.opcode, string(op)) {
+				return x86asm.Inst{}, ErrTruncated
+			}
+			continue
+		}
+		if string(op[:n]) != f.opcode {
+			continue
+		}
+		if f.reg != noModRM {
+			if len(op) == n {
+				return x86asm.Inst{}, ErrTruncated
+			}
+			if m := op[n]; f.reg >= 0 && int8(m>>3&7) != f.reg || f.mod == modReg && m < 0xc0 || f.mod == modMem && m >= 0xc0 {
+				continue
+			}
+		}
+		if p.Lock {
+			return x86asm.Inst{}, ErrUnknown
+		}
+		return decodeOwnForm(f, code, p)
+	}
+	return x86asm.Inst{}, errNotOwn
+}
+
+// decodeOwnForm fills in length and operands of the form f.
+func decodeOwnForm(f *ownForm, code []byte, p Prefixes) (x86asm.Inst, error) {
+	n := p.N + len(f.opcode)
+	inst := x86asm.Inst{Op: f.op, Mode: 64, AddrSize: 64, DataSize: 32, Len: n}
+	inst.Opcode = 0x0f<<24 | uint32(f.opcode[1])<<16
+	if f.reg == noModRM {
+		return inst, nil
+	}
+	// The operands are those of imul r, r/m with the same ModRM.
+	var b [MaxInstLen + 4]byte
+	k := 0
+	if p.Seg == x86asm.FS {
+		b[k], k = 0x64, k+1
+	} else if p.Seg == x86asm.GS {
+		b[k], k = 0x65, k+1
+	}
+	if p.Has67 {
+		b[k], k = 0x67, k+1
+	}
+	if p.REX != 0 {
+		b[k], k = p.REX, k+1
+	}
+	b[k], b[k+1], k = 0x0f, 0xaf, k+2
+	m := copy(b[k:], code[n:])
+	like, err := x86asm.Decode(b[:k+m], 64)
+	if err != nil || like.Op == 0 {
+		return x86asm.Inst{}, ErrTruncated
+	}
+	signExtend(&like, 0)
+	inst.Len = n + like.Len - k
+	inst.AddrSize, inst.DataSize, inst.MemBytes = like.AddrSize, like.DataSize, like.MemBytes
+	if like.PCRel != 0 {
+		inst.PCRel, inst.PCRelOff = like.PCRel, like.PCRelOff+n-k
+	}
+	if f.reg == regOperand {
+		inst.Args = like.Args
+	} else {
+		inst.Args[0] = like.Args[1]
+	}
+	switch f.op {
+	case OpCLWB, OpCLFLUSHOPT:
+		inst.MemBytes = 1
+	case OpRDPID: // the operand has 64 bits whatever the prefixes
+		if r, ok := inst.Args[0].(x86asm.Reg); ok && r >= x86asm.EAX && r <= x86asm.R15L {
+			inst.Args[0] = r - x86asm.EAX + x86asm.RAX
+		}
+	case OpRDSEED:
+		if r, ok := inst.Args[0].(x86asm.Reg); ok && f.prefix == 0x66 && r >= x86asm.EAX && r <= x86asm.R15L {
+			inst.Args[0], inst.DataSize = r-x86asm.EAX+x86asm.AX, 16
+		}
+	}
+	return inst, nil
+}
+
+// Target returns where the direct branch inst at pc goes; ok is false for
+// other instructions.
+func (i *Inst) Target(pc uint64) (target uint64, ok bool) {
+	rel, ok := i.Args[0].(x86asm.Rel)
+	return pc + uint64(i.Len) + uint64(int64(rel)), ok
+}

@@ -1,0 +1,285 @@
+package interp
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+
+	"ftemu/emu"
+	"ftemu/trace"
+	"ftemu/x86"
+)
+
+const (
+	maxBlockOps = 64
+	maxWindow   = maxBlockOps * x86.MaxInstLen // the bytes a block may take
+	// maxBlocks bounds the cache: guest code that jumps everywhere, into the
+	// middle of its own instructions too, makes many blocks.
+	maxBlocks  = 1 << 16
+	blockSlots = 1 << 10 // entries of the direct-mapped front of the cache
+)
+
+// A block is a run of instructions without a branch but the last, or a gate.
+type block struct {
+	start, end uint64 // the addresses it covers; equal for a gate
+	ops        []op
+	code       []byte // what it was made from
+	gate       *emu.Gate
+
+	// It is good while these are the memory's and the gates'.
+	gen      uint64
+	gates    uint64
+	page     [2]*emu.Page // those that hold code; the second is seldom there
+	versions [2]uint64
+}
+
+// A blockCache holds blocks by start address.
+type blockCache struct {
+	slots [blockSlots]*block
+	all   map[uint64]*block
+}
+
+func (bc *blockCache) init() {
+	clear(bc.slots[:])
+	bc.all = make(map[uint64]*block)
+}
+
+func (bc *blockCache) slot(addr uint64) **block {
+	return &bc.slots[(addr^addr>>10)%blockSlots]
+}
+
+// get returns the block at addr, or nil. Whether it is still good is not known.
+func (bc *blockCache) get(addr uint64) *block {
+	s := bc.slot(addr)
+	if b := *s; b != nil && b.start == addr {
+		return b
+	}
+	b := bc.all[addr]
+	if b != nil {
+		*s = b
+	}
+	return b
+}
+
+func (bc *blockCache) put(b *block) {
+	if len(bc.all) >= maxBlocks {
+		bc.init()
+	}
+	bc.all[b.start] = b
+	*bc.slot(b.start) = b
+}
+
+// valid tells whether b is what decoding at its address would give now.
+func (c *cpu) valid(b *block) bool {
+	if b.gen == c.gen && b.gates == c.m.gates.Version() &&
+		(b.page[0] == nil || b.page[0].Version == b.versions[0]) &&
+		(b.page[1] == nil || b.page[1].Version == b.versions[1]) {
+		return true
+	}
+	return c.revalidate(b)
+}
+
+// revalidate looks closer at a block around which something changed. Where its
+// own bytes and gates are as they were, it is good again.
+func (c *cpu) revalidate(b *block) bool {
+	if b.gates != c.m.gates.Version() {
+		if b.gate != c.m.gates.At(b.start) {
+			return false
+		}
+		for i := range b.ops {
+			if b.gate == nil && c.m.gates.At(b.ops[i].ip) != nil {
+				return false
+			}
+		}
+	}
+	if b.gate == nil {
+		var now [maxWindow]byte
+		code := now[:len(b.code)]
+		if c.mem.Fetch(b.start, code) != nil || !bytes.Equal(code, b.code) {
+			return false
+		}
+		c.setPages(b)
+	}
+	b.gen, b.gates = c.gen, c.m.gates.Version()
+	return true
+}
+
+// setPages remembers the pages of a block and their versions.
+func (c *cpu) setPages(b *block) {
+	b.page = [2]*emu.Page{c.mem.Page(b.start)}
+	if last := c.mem.Page(b.end - 1); last != b.page[0] {
+		b.page[1] = last
+	}
+	for i, p := range b.page {
+		if p != nil {
+			b.versions[i] = p.Version
+		}
+	}
+}
+
+// build decodes a block at addr. Where not even one instruction can execute it
+// sets c.stop and answers the reason.
+func (c *cpu) build(addr uint64) (*block, emu.StopReason) {
+	b := &block{start: addr, end: addr, gen: c.gen, gates: c.m.gates.Version()}
+	if b.gate = c.m.gates.At(addr); b.gate != nil {
+		b.ops = []op{{fn: execGate, ip: addr, next: addr, block: b}}
+		c.m.blocks.put(b)
+		return b, 0
+	}
+	window, stop := c.fetch(addr)
+	if stop.Reason != 0 {
+		c.stop = stop
+		return nil, stop.Reason
+	}
+	ops := &c.m.scratch
+	n := 0
+	for n < maxBlockOps {
+		at := window[b.end-addr:]
+		if n > 0 && (len(at) == 0 || b.end&^pageMask != addr&^pageMask || c.m.gates.At(b.end) != nil) {
+			break
+		}
+		end, reason := c.compile(&ops[n], at, b.end)
+		if reason != 0 {
+			if n == 0 {
+				return nil, reason
+			}
+			break
+		}
+		if end == alone && n > 0 {
+			break
+		}
+		b.end = ops[n].next
+		n++
+		if end != inside {
+			break
+		}
+	}
+	b.code = bytes.Clone(window[:b.end-addr])
+	b.ops = slices.Clone(ops[:n])
+	for i := range b.ops {
+		o := &b.ops[i]
+		o.code = b.code[o.ip-addr : o.next-addr : o.next-addr]
+	}
+	c.setPages(b)
+	c.m.blocks.put(b)
+	return b, 0
+}
+
+// fetch returns bytes to decode from: those of the page that holds addr, and
+// if it is executable the next one's first few.
+func (c *cpu) fetch(addr uint64) ([]byte, emu.Stop) {
+	if !canonical(addr) {
+		return nil, emu.Stop{Reason: emu.StopGeneral, Addr: addr}
+	}
+	p := c.mem.Page(addr)
+	switch {
+	case p == nil:
+		return nil, emu.Stop{Reason: emu.StopFetch, Addr: addr, Size: 1}
+	case p.Perm&emu.PermX == 0:
+		return nil, emu.Stop{Reason: emu.StopNoExec, Addr: addr, Size: 1}
+	}
+	window := p.Data[addr&pageMask:]
+	if len(window) >= maxWindow {
+		return window[:maxWindow], emu.Stop{}
+	}
+	if q := c.mem.Page(p.Addr + emu.PageSize); q != nil && q.Perm&emu.PermX != 0 {
+		window = append(bytes.Clone(window), q.Data[:x86.MaxInstLen]...)
+	}
+	return window, emu.Stop{}
+}
+
+// Where in a block an operation may be.
+type place uint8
+
+const (
+	inside place = iota // anywhere
+	last                // at its end: it transfers control or may change what follows
+	alone               // by itself: it needs to know the number of instructions executed
+)
+
+// compile decodes the instruction at ip into o.
+func (c *cpu) compile(o *op, code []byte, ip uint64) (place, emu.StopReason) {
+	in, err := x86.Decode(code)
+	if errors.Is(err, x86.ErrTruncated) && len(code) < x86.MaxInstLen {
+		// The rest would be in the next page, which is not executable.
+		rest := ip + uint64(len(code))
+		c.stop = emu.Stop{Reason: emu.StopFetch, Addr: rest, Size: 1}
+		if !canonical(rest) {
+			c.stop.Reason = emu.StopGeneral
+		} else if c.mem.Page(rest) != nil {
+			c.stop.Reason = emu.StopNoExec
+		}
+		return 0, c.stop.Reason
+	}
+	if err == nil {
+		*o = op{ip: ip, next: ip + uint64(in.Len)}
+		if f, ok := lookup(in.Op); ok && f.build(o, &in) {
+			return f.place, 0
+		}
+	}
+	n := min(len(code), x86.MaxInstLen)
+	if err == nil {
+		n = in.Len
+	}
+	c.stop = emu.Stop{Reason: emu.StopUnknown, Bytes: bytes.Clone(code[:n])}
+	return 0, emu.StopUnknown
+}
+
+// execGate calls a gate's function and returns from it.
+func execGate(c *cpu, o *op) status {
+	g := o.block.gate
+	c.regs.RIP = o.ip
+	ret, ok := c.peek(c.regs.GPR[emu.RSP])
+	if !ok {
+		return fault
+	}
+	if c.m.mask.Has(trace.Gate) {
+		c.trace(trace.Event{Kind: trace.Gate, IP: o.ip, Addr: ret, Name: g.Name})
+	}
+	c.packFlags()
+	err := g.Func(c)
+	c.flags.unpack(c.regs.Flags)
+	c.lookAtClock()
+	if err != nil {
+		c.stop = emu.Stop{Reason: emu.StopGate, Err: err}
+		return fault
+	}
+	if ret, ok = c.peek(c.regs.GPR[emu.RSP]); !ok {
+		return fault
+	}
+	c.regs.GPR[emu.RSP] += 8
+	c.regs.RIP = ret
+	if g.Clobber {
+		for _, r := range emu.Clobbered {
+			c.regs.GPR[r] = emu.Poison(r)
+		}
+		c.flags.unpack(poisonedFlags)
+	}
+	return moved
+}
+
+// poisonedFlags are the status flags that a clobbering gate leaves: all set,
+// which no comparison does.
+const poisonedFlags = emu.FlagsStatus
+
+// peek reads a word of the stack without announcing it.
+func (c *cpu) peek(a uint64) (uint64, bool) {
+	if !c.checkCanonical(a, 8) {
+		return 0, false
+	}
+	var b [8]byte
+	if f := c.mem.Load(a, b[:]); f != nil {
+		c.fail(emu.StopRead, f.Addr, 8)
+		return 0, false
+	}
+	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56, true
+}
+
+// lookAtClock makes the run look at the clock before the next block, after Go
+// code of unknown duration ran.
+func (c *cpu) lookAtClock() {
+	if !c.deadline.IsZero() {
+		c.nextClock = c.count
+	}
+}

@@ -1,0 +1,83 @@
+// Package interp is the execution engine in pure Go: an interpreter of x86-64
+// integer code as a compiler for kernels emits it.
+//
+// Instructions are decoded once, basic block by basic block, into operations
+// that are specialised by operand shape; a block is used for as long as the
+// bytes it was made from are the bytes in memory. Loads and stores go through
+// small caches of pages, one for each direction. A tracer that asks for
+// instructions, branches or memory accesses selects a second run loop, so that
+// the first one never looks for it.
+//
+// What the manuals leave undefined is fixed here: flags that an instruction
+// leaves undefined read as zero unless said otherwise where it is implemented.
+// The processor is in 64-bit mode at privilege level 0 but knows no privileged
+// state: instructions that need it stop with [emu.StopGeneral].
+package interp
+
+import (
+	"fmt"
+
+	"ftemu/emu"
+	"ftemu/trace"
+)
+
+// New returns the engine.
+func New() emu.Engine { return engine{} }
+
+type engine struct{}
+
+func (engine) Name() string { return "interp" }
+
+func (engine) NewMemory(limit uint64) *emu.Memory {
+	return emu.NewMemory(emu.MemoryOptions{Limit: limit})
+}
+
+func (engine) NewMachine(cfg emu.Config) (emu.Machine, error) {
+	if cfg.Memory == nil {
+		return nil, fmt.Errorf("interp: a machine needs memory")
+	}
+	if cfg.CPUs < 0 {
+		return nil, fmt.Errorf("interp: %d CPUs, expected at least 1", cfg.CPUs)
+	}
+	m := &machine{mem: cfg.Memory, gates: cfg.Gates, trap: cfg.Trap}
+	m.blocks.init()
+	for i := range max(cfg.CPUs, 1) {
+		c := &cpu{id: i, m: m, mem: cfg.Memory}
+		c.regs.Flags = emu.FlagsReset
+		m.cpus = append(m.cpus, c)
+	}
+	m.SetTracer(cfg.Tracer)
+	return m, nil
+}
+
+// A machine is the CPUs, what they share and who watches.
+type machine struct {
+	mem     *emu.Memory
+	gates   *emu.Gates
+	trap    func(emu.CPU) bool
+	cpus    []*cpu
+	blocks  blockCache
+	scratch [maxBlockOps]op // the block being built
+
+	tracer trace.Tracer
+	mask   trace.Mask // what tracer wants
+}
+
+func (m *machine) Memory() *emu.Memory { return m.mem }
+func (m *machine) NumCPU() int         { return len(m.cpus) }
+func (m *machine) CPU(i int) emu.CPU   { return m.cpus[i] }
+
+func (m *machine) SetTracer(t trace.Tracer) {
+	m.tracer, m.mask = t, 0
+	if t != nil {
+		m.mask = t.Mask()
+	}
+	for _, c := range m.cpus {
+		c.flushPages() // whether pages may be cached depends on the mask
+	}
+}
+
+func (m *machine) Close() error {
+	m.blocks.init()
+	return nil
+}
