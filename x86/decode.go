@@ -117,9 +117,6 @@ func decodeX86asm(code []byte, p Prefixes) (x86asm.Inst, error) {
 	if err != nil || inst.Op == 0 || inst.Len == 0 {
 		return x86asm.Inst{}, missing(code, p)
 	}
-	if op := code[p.N:]; p.N == 0 && len(op) >= 3 && op[0] == 0xc5 && op[1]&0x7b == 0x78 && op[2] == 0x77 {
-		inst.Len = 3 // vzeroupper, vzeroall: x86asm counts a ModRM byte that is not there
-	}
 	if inst.Len > len(code) {
 		return x86asm.Inst{}, ErrTruncated
 	}
@@ -294,13 +291,26 @@ var ownForms = [...]ownForm{
 	{OpPVALIDATE, 0xf2, "\x0f\x01\xff", noModRM, modAny},
 }
 
+// vexForms are instructions without ModRM, or with a fixed one, in the VEX
+// encoding; x86asm reads a ModRM byte behind the first two that is not there.
+var vexForms = [...]struct {
+	op   x86asm.Op
+	code string
+}{
+	{x86asm.VZEROUPPER, "\xc5\xf8\x77"},
+	{x86asm.VZEROALL, "\xc5\xfc\x77"},
+	{OpTILERELEASE, "\xc4\xe2\x78\x49\xc0"},
+}
+
 var errNotOwn = errors.New("not one of ownForms")
 
 // decodeOwn decodes what x86asm gets wrong, or returns errNotOwn.
 func decodeOwn(code []byte, p Prefixes) (x86asm.Inst, error) {
 	op := code[p.N:]
-	if tilerelease := "\xc4\xe2\x78\x49\xc0"; p.N == 0 && strings.HasPrefix(string(op), tilerelease) {
-		return x86asm.Inst{Op: OpTILERELEASE, Mode: 64, AddrSize: 64, DataSize: 32, Len: len(tilerelease)}, nil
+	for _, f := range vexForms {
+		if p.N == 0 && strings.HasPrefix(string(op), f.code) {
+			return x86asm.Inst{Op: f.op, Mode: 64, AddrSize: 64, DataSize: 32, Len: len(f.code)}, nil
+		}
 	}
 	if len(op) < 2 || op[0] != 0x0f {
 		return x86asm.Inst{}, errNotOwn
