@@ -24,7 +24,7 @@ func goldenNames(addr uint64) (name string, offset uint64, ok bool) {
 		{gateBase, 1, "log_entry"},
 		{gateBase + 0x10, 1, "log_exit"},
 		{gateBase + 0x20, 1, "callback"},
-		{opsAddr, 1, "ops"},
+		{opsAddr, 1, "some_ops"},
 		{bpfEnter, 1, "__bpf_prog_enter_recur"},
 		{bpfExit, 1, "__bpf_prog_exit_recur"},
 		{trampIn, 1, "__bpf_tramp_enter"},
