@@ -67,7 +67,9 @@ func execXadd(c *cpu, o *op) status {
 }
 
 // execCmpxchg compares a with the accumulator; if they are equal a becomes b,
-// otherwise the accumulator becomes a. a is written in both cases.
+// otherwise the accumulator becomes a. Memory is written in both cases, with
+// what it held if they differ; a register is left alone then, upper half
+// included.
 func execCmpxchg(c *cpu, o *op) status {
 	a, ok := c.get(o, o.a)
 	if !ok {
@@ -80,7 +82,10 @@ func execCmpxchg(c *cpu, o *op) status {
 	if !equal {
 		b = a
 	}
-	st := c.put(o, o.a, b)
+	st := next
+	if equal || o.a.kind == inMem {
+		st = c.put(o, o.a, b)
+	}
 	if st == fault {
 		c.flags = before
 		return st

@@ -185,7 +185,7 @@ func signToDX(size uint8) func(*op, *x86.Inst) bool {
 }
 
 // swapBytes reverses the low size bytes of v.
-func swapBytes(v uint64, size uint8) uint64 { return bits.ReverseBytes64(v) >> (64 - 8*size&63) }
+func swapBytes(v uint64, size uint8) uint64 { return bits.ReverseBytes64(v) >> ((64 - 8*size) & 63) }
 
 // buildBswap: of 16 bits the result is undefined, and processors give zero.
 func buildBswap(o *op, in *x86.Inst) bool {

@@ -102,7 +102,7 @@ type operand struct {
 }
 
 // sizeMask holds the bits of an operand of size bytes.
-func sizeMask(size uint8) uint64 { return ^uint64(0) >> (64 - 8*size&63) }
+func sizeMask(size uint8) uint64 { return ^uint64(0) >> ((64 - 8*size) & 63) }
 
 // get reads an operand, zero-extended.
 func (c *cpu) get(o *op, x operand) (v uint64, ok bool) {

@@ -10,45 +10,55 @@ import (
 // The string instructions. With a repeat prefix each iteration counts as one
 // instruction; one that cannot execute leaves those before it done.
 var stringForms = []form{
-	{x86asm.MOVSB, alone, buildString(execMovs, 1)},
-	{x86asm.MOVSW, alone, buildString(execMovs, 2)},
-	{x86asm.MOVSD, alone, buildString(execMovs, 4)},
-	{x86asm.MOVSQ, alone, buildString(execMovs, 8)},
-	{x86asm.STOSB, alone, buildString(execStos, 1)},
-	{x86asm.STOSW, alone, buildString(execStos, 2)},
-	{x86asm.STOSD, alone, buildString(execStos, 4)},
-	{x86asm.STOSQ, alone, buildString(execStos, 8)},
-	{x86asm.LODSB, alone, buildString(execLods, 1)},
-	{x86asm.LODSW, alone, buildString(execLods, 2)},
-	{x86asm.LODSD, alone, buildString(execLods, 4)},
-	{x86asm.LODSQ, alone, buildString(execLods, 8)},
-	{x86asm.SCASB, alone, buildString(execScas, 1)},
-	{x86asm.SCASW, alone, buildString(execScas, 2)},
-	{x86asm.SCASD, alone, buildString(execScas, 4)},
-	{x86asm.SCASQ, alone, buildString(execScas, 8)},
-	{x86asm.CMPSB, alone, buildString(execCmps, 1)},
-	{x86asm.CMPSW, alone, buildString(execCmps, 2)},
-	{x86asm.CMPSD, alone, buildString(execCmps, 4)},
-	{x86asm.CMPSQ, alone, buildString(execCmps, 8)},
+	{x86asm.MOVSB, alone, buildMoveString(execMovs, 1)},
+	{x86asm.MOVSW, alone, buildMoveString(execMovs, 2)},
+	{x86asm.MOVSD, alone, buildMoveString(execMovs, 4)},
+	{x86asm.MOVSQ, alone, buildMoveString(execMovs, 8)},
+	{x86asm.STOSB, alone, buildMoveString(execStos, 1)},
+	{x86asm.STOSW, alone, buildMoveString(execStos, 2)},
+	{x86asm.STOSD, alone, buildMoveString(execStos, 4)},
+	{x86asm.STOSQ, alone, buildMoveString(execStos, 8)},
+	{x86asm.LODSB, alone, buildMoveString(execLods, 1)},
+	{x86asm.LODSW, alone, buildMoveString(execLods, 2)},
+	{x86asm.LODSD, alone, buildMoveString(execLods, 4)},
+	{x86asm.LODSQ, alone, buildMoveString(execLods, 8)},
+	{x86asm.SCASB, alone, buildCompareString(execScas, 1)},
+	{x86asm.SCASW, alone, buildCompareString(execScas, 2)},
+	{x86asm.SCASD, alone, buildCompareString(execScas, 4)},
+	{x86asm.SCASQ, alone, buildCompareString(execScas, 8)},
+	{x86asm.CMPSB, alone, buildCompareString(execCmps, 1)},
+	{x86asm.CMPSW, alone, buildCompareString(execCmps, 2)},
+	{x86asm.CMPSD, alone, buildCompareString(execCmps, 4)},
+	{x86asm.CMPSQ, alone, buildCompareString(execCmps, 8)},
+}
+
+// buildMoveString: either repeat prefix repeats until the counter is zero.
+func buildMoveString(once func(*cpu, *op) status, size uint8) func(*op, *x86.Inst) bool {
+	always := func(*flags) bool { return true }
+	return buildString(once, size, always, always)
+}
+
+// buildCompareString: repe goes on while elements are equal, repne while they
+// are not.
+func buildCompareString(once func(*cpu, *op) status, size uint8) func(*op, *x86.Inst) bool {
+	return buildString(once, size, (*flags).zf, func(f *flags) bool { return !f.zf() })
 }
 
 // buildString: size is the element's; op.src is the size of addresses and of
-// the counter.
-func buildString(once func(*cpu, *op) status, size uint8) func(*op, *x86.Inst) bool {
+// the counter. whileF3 and whileF2 tell whether to go on after an iteration
+// with that prefix.
+func buildString(once func(*cpu, *op) status, size uint8, whileF3, whileF2 func(*flags) bool) func(*op, *x86.Inst) bool {
 	return func(o *op, in *x86.Inst) bool {
 		o.setSize(size)
 		o.src = addressSize(in)
 		o.mem = address{seg: in.Seg, narrow: in.Has67}
-		compares := in.Op >= x86asm.CMPSB && in.Op <= x86asm.CMPSQ || in.Op >= x86asm.SCASB && in.Op <= x86asm.SCASW
-		switch {
-		case in.Rep == 0:
+		switch in.Rep {
+		case 0:
 			o.fn = once
-		case !compares:
-			o.fn = repeat(once, func(*flags) bool { return true })
-		case in.Rep == 0xf3:
-			o.fn = repeat(once, (*flags).zf)
+		case 0xf3:
+			o.fn = repeat(once, whileF3)
 		default:
-			o.fn = repeat(once, func(f *flags) bool { return !f.zf() })
+			o.fn = repeat(once, whileF2)
 		}
 		return true
 	}
