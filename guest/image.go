@@ -62,7 +62,7 @@ type SiteKind uint8
 const (
 	FentryCall SiteKind = iota + 1 // call __fentry__ before the prologue (-pg -mfentry)
 	FentryNop                      // a five-byte nop in its place (-mnop-mcount)
-	MCountCall                     // call mcount after the prologue (-pg -mno-fentry)
+	MCountCall                     // call mcount after the prologue (-pg -mno-fentry): the caller's address is at 8(%rbp), not at (%rsp)
 	Patchable                      // five one-byte nops (-fpatchable-function-entry=N,M with N-M of 5)
 	PadBefore                      // nops in front of the function: no ftrace site
 	OtherNop                       // a nop that the kernel's check refuses: no ftrace site
@@ -70,7 +70,11 @@ const (
 
 // String returns the kind as listings print it.
 func (k SiteKind) String() string {
-	return [...]string{"?", "fentry-call", "fentry-nop", "mcount-call", "patchable", "padding", "other-nop"}[k]
+	names := [...]string{FentryCall: "fentry-call", FentryNop: "fentry-nop", MCountCall: "mcount-call", Patchable: "patchable", PadBefore: "padding", OtherNop: "other-nop"}
+	if int(k) < len(names) && names[k] != "" {
+		return names[k]
+	}
+	return fmt.Sprintf("SiteKind(%d)", uint8(k))
 }
 
 // A Site is a place that the compiler left to be patched.
