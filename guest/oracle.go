@@ -5,8 +5,8 @@ import (
 	_ "embed"
 )
 
-// The built-in guest is the test module that the recordings were made with, at
-// the addresses it had there.
+// The built-in guest stands for the test module that the recordings were made
+// with: functions of the same names, results and sites at the same addresses.
 const (
 	OracleModule = "ftoracle"
 	// OracleBase is the address of ftor_f0. ftor_fN is 0x80*N higher, ftor_gN 0x40
