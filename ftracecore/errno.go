@@ -105,3 +105,13 @@ func Ret(err error) int {
 	}
 	return 0
 }
+
+// ErrnoByName finds an errno by its name, "EBUSY" for example.
+func ErrnoByName(name string) (Errno, bool) {
+	for e, n := range errnoNames {
+		if n == name {
+			return e, true
+		}
+	}
+	return 0, false
+}

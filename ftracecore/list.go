@@ -90,3 +90,11 @@ func (c *Core) CallDirectFuncs(ip, _ uint64, _ *Ops, regs Regs) {
 		regs.SetDirect(addr)
 	}
 }
+
+// Callback runs the callback of op for a trampoline of its own that calls it
+// directly.
+func (c *Core) Callback(ip, parent uint64, op *Ops, regs Regs) {
+	if op.Func != nil {
+		c.callback(op, op.Func, ip, parent, regs)
+	}
+}

@@ -1,0 +1,88 @@
+package ftemu
+
+import (
+	"errors"
+	"fmt"
+
+	"ftemu/emu"
+)
+
+// A CallError is a call into the guest that did not come back.
+type CallError struct {
+	Func string // what was called
+	At   string // where it stopped, by name
+	Stop emu.Stop
+}
+
+// Error says what stopped the call, and where.
+func (e *CallError) Error() string {
+	return fmt.Sprintf("call of %s: %s (in %s)", e.Func, e.Stop.Error(), e.At)
+}
+
+// Unwrap gives the emu.Stop.
+func (e *CallError) Unwrap() error { return e.Stop }
+
+// ErrArgs is returned for a call with more arguments than registers carry.
+var ErrArgs = errors.New("more than six arguments")
+
+// Call calls the guest function at fn on CPU 0 and returns its value. In the
+// built-in guest, calls with up to two arguments go through ftor_docall, which
+// is their parent in the recordings; others have ftemu_call as parent.
+func (l *Lab) Call(fn uint64, args ...uint64) (uint64, error) {
+	return l.CallOn(l.Machine.CPU(0), fn, args...)
+}
+
+// CallOn is Call on a CPU of the lab's machine.
+func (l *Lab) CallOn(cpu emu.CPU, fn uint64, args ...uint64) (uint64, error) {
+	if len(args) > len(emu.ArgRegs) {
+		return 0, ErrArgs
+	}
+	r := cpu.Regs()
+	saved := *r
+	*r = emu.Regs{Flags: emu.FlagsReset}
+	r.RIP = l.caller
+	if docall, ok := l.guest.Symbols.Lookup("ftor_docall"); ok && len(args) <= 2 {
+		r.RIP = docall
+		args = append([]uint64{fn}, args...)
+	}
+	for i, a := range args {
+		r.GPR[emu.ArgRegs[i]] = a
+	}
+	r.GPR[emu.RAX] = fn
+	r.GPR[emu.RSP] = stackBase + uint64(cpu.ID())*stackPitch + stackSize - 16
+	if l.running > 0 {
+		// A call from inside a gate goes on below the frames of the outer one.
+		r.GPR[emu.RSP] = saved.GPR[emu.RSP]&^15 - 256
+	}
+	r.GPR[emu.RSP] -= 8
+	if err := l.Mem.WriteU64(r.GPR[emu.RSP], l.returnIP); err != nil {
+		*r = saved
+		return 0, err
+	}
+	lim := l.limits
+	lim.Until, lim.UseUntil = l.returnIP, true
+	l.running++
+	stop := cpu.Run(lim)
+	l.running--
+	ret := r.GPR[emu.RAX]
+	if l.running > 0 {
+		*r = saved
+	}
+	l.tramps.reap()
+	if stop.Reason != emu.StopUntil {
+		return 0, &CallError{Func: l.Name(fn), At: l.Name(stop.RIP), Stop: stop}
+	}
+	return ret, nil
+}
+
+// Name names an address by symbol and offset, or as a number.
+func (l *Lab) Name(addr uint64) string {
+	s, ok := l.Symbols.At(addr)
+	switch {
+	case !ok:
+		return fmt.Sprintf("%#x", addr)
+	case addr == s.Addr:
+		return s.Name
+	}
+	return fmt.Sprintf("%s+%#x", s.Name, addr-s.Addr)
+}

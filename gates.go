@@ -1,0 +1,66 @@
+package ftemu
+
+import (
+	"fmt"
+
+	"ftemu/emu"
+	"ftemu/ftracecore"
+	"ftemu/trampoline"
+)
+
+// frame is struct ftrace_regs: the registers that a trampoline saved at addr.
+// What cannot be read or written because the guest's stack is gone is kept as
+// the first error.
+type frame struct {
+	mem  *emu.Memory
+	addr uint64
+	err  error
+}
+
+func (f *frame) get(off uint64) uint64 {
+	v, err := f.mem.ReadU64(f.addr + off)
+	if err != nil && f.err == nil {
+		f.err = err
+	}
+	return v
+}
+
+func (f *frame) set(off, v uint64) {
+	if err := f.mem.WriteU64(f.addr+off, v); err != nil && f.err == nil {
+		f.err = err
+	}
+}
+
+// Full tells whether the trampoline saved all registers: it then stored the
+// kernel's code segment, otherwise 0.
+func (f *frame) Full() bool            { return f.get(trampoline.RegsCS) != 0 }
+func (f *frame) IP() uint64            { return f.get(trampoline.RegsIP) }
+func (f *frame) SetIP(ip uint64)       { f.set(trampoline.RegsIP, ip) }
+func (f *frame) SetDirect(addr uint64) { f.set(trampoline.RegsOrigAX, addr) }
+
+// traced runs a Go function that stands for func(ip, parent_ip, ops, fregs).
+func (l *Lab) traced(c emu.CPU, fn func(ip, parent uint64, ops *ftracecore.Ops, regs ftracecore.Regs)) error {
+	r := c.Regs()
+	f := &frame{mem: c.Memory(), addr: r.GPR[emu.RCX]}
+	fn(r.GPR[emu.RDI], r.GPR[emu.RSI], l.ops[r.GPR[emu.RDX]], f)
+	return f.err
+}
+
+func (l *Lab) listGate(c emu.CPU) error {
+	return l.traced(c, func(ip, parent uint64, _ *ftracecore.Ops, regs ftracecore.Regs) {
+		l.Core.ListFunc(ip, parent, regs)
+	})
+}
+
+// withOps is traced for functions that need the ops their trampoline passed.
+func (l *Lab) withOps(c emu.CPU, fn ftracecore.Callback) error {
+	addr := c.Regs().GPR[emu.RDX]
+	if l.ops[addr] == nil {
+		return fmt.Errorf("a trampoline passed %#x, which is no ftrace_ops", addr)
+	}
+	return l.traced(c, fn)
+}
+
+func (l *Lab) assistGate(c emu.CPU) error     { return l.withOps(c, l.Core.AssistFunc) }
+func (l *Lab) callbackGate(c emu.CPU) error   { return l.withOps(c, l.Core.Callback) }
+func (l *Lab) callDirectGate(c emu.CPU) error { return l.traced(c, l.Core.CallDirectFuncs) }

@@ -1,0 +1,206 @@
+// Package ftemu is a laboratory for code patching. A [Lab] is one small kernel:
+// guest functions in emulated memory, CPUs that execute them, ftrace as
+// [ftemu/ftracecore] decides it, and the trampolines that patched sites call.
+//
+//	lab, err := ftemu.New(ftemu.Options{})          // the built-in guest, the Go interpreter
+//	ops := lab.NewOps("a", 0, nil)                  // a tracer without a callback
+//	err = lab.Core.SetFilterIP(ops, f0, false, false)
+//	err = lab.Core.RegisterFtraceFunction(ops)
+//	ret, err := lab.Call(f0, 1, 2)                  // runs through site, trampoline, callback, body
+//
+// A Lab belongs to one goroutine at a time. Different Labs share nothing.
+package ftemu
+
+import (
+	"fmt"
+	"time"
+
+	"ftemu/emu"
+	"ftemu/emu/interp"
+	"ftemu/ftracecore"
+	"ftemu/guest"
+	"ftemu/patcher"
+	"ftemu/trace"
+)
+
+// Limits of a call into the guest when Options.Limits sets none.
+const (
+	DefaultInsns = 50_000_000
+	DefaultTime  = 30 * time.Second
+)
+
+// Options say what a lab is made of. The zero value is the built-in guest on
+// the Go interpreter with one CPU, as Linux v6.1.
+type Options struct {
+	Engine  emu.Engine   // nil: the Go interpreter
+	Guest   *guest.Image // nil: the guest of the recordings, guest.Oracle
+	CPUs    int          // 0: 1
+	Tracer  trace.Tracer // nil: nobody watches
+	Profile *ftracecore.Profile
+	Design  *ftracecore.Design
+	// Limits bound every call into the guest; Insns and Time of 0 mean the
+	// defaults above.
+	Limits emu.Limits
+	// Memory is how many bytes guests and trampolines may take; 0 means the engine's default.
+	Memory uint64
+	// Observer, if not nil, is told what guest code logs.
+	Observer Observer
+}
+
+// An Observer is told what the guest's own code logs while it runs. All methods
+// are called on the goroutine of the call.
+type Observer interface {
+	// Body tells that a function of the built-in guest ran its body.
+	Body(name string, a, b int64)
+	// Direct tells that a direct trampoline was entered; slot is what its
+	// return slot held.
+	Direct(name string, slot uint64, a, b int64)
+	// DirectExit tells that the function a direct trampoline called has returned.
+	DirectExit(name string, ret int64)
+}
+
+// A Lab is one kernel with its guests.
+type Lab struct {
+	Core    *ftracecore.Core
+	Mem     *emu.Memory
+	Machine emu.Machine
+	Symbols *guest.Symbols
+	Poker   *patcher.Poker
+
+	guest     *guest.Image
+	callback  uint64 // address of the gate that stands for callbacks
+	caller    uint64 // the function that calls guest functions, their parent
+	returnIP  uint64 // where a call into the guest ends
+	gates     emu.Gates
+	tramps    *trampolines
+	ops       map[uint64]*ftracecore.Ops // by address of the object
+	directs   []*direct                  // by ID
+	directMem uint64                     // where the next direct trampoline goes
+	limits    emu.Limits
+	observer  Observer
+	tracer    trace.Tracer
+	running   int // nesting of Call
+}
+
+// New makes a lab.
+func New(opt Options) (*Lab, error) {
+	if opt.Engine == nil {
+		opt.Engine = interp.New()
+	}
+	if opt.Guest == nil {
+		img, err := guest.Oracle()
+		if err != nil {
+			return nil, err
+		}
+		opt.Guest = img
+	}
+	profile, design := ftracecore.V6_1(), ftracecore.OpsFuncDesign()
+	if opt.Profile != nil {
+		profile = *opt.Profile
+	}
+	if opt.Design != nil {
+		design = *opt.Design
+	}
+	if opt.Limits.Insns == 0 {
+		opt.Limits.Insns = DefaultInsns
+	}
+	if opt.Limits.Time == 0 {
+		opt.Limits.Time = DefaultTime
+	}
+	l := &Lab{
+		Mem: opt.Engine.NewMemory(opt.Memory), Symbols: &guest.Symbols{}, guest: opt.Guest,
+		ops: make(map[uint64]*ftracecore.Ops), limits: opt.Limits, observer: opt.Observer, tracer: opt.Tracer,
+	}
+	if err := l.build(opt, profile, design); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Lab) build(opt Options, profile ftracecore.Profile, design ftracecore.Design) error {
+	l.Poker = patcher.NewPoker(l.Mem)
+	l.Poker.Tracer = opt.Tracer
+	l.tramps = newTrampolines(l)
+	if err := l.mapKernel(); err != nil {
+		return err
+	}
+	l.Core = ftracecore.New(ftracecore.Config{
+		Text: l.Poker, Trampolines: l.tramps, Kallsyms: l.kallsyms, Addresses: kernelAddresses,
+		Profile: profile, Design: design, Tracer: opt.Tracer,
+	})
+	if err := l.loadGuest(opt.Guest); err != nil {
+		return err
+	}
+	if err := l.addGates(); err != nil {
+		return err
+	}
+	m, err := opt.Engine.NewMachine(emu.Config{
+		Memory: l.Mem, CPUs: opt.CPUs, Gates: &l.gates, Tracer: opt.Tracer, Trap: l.Poker.Trap,
+	})
+	if err != nil {
+		return err
+	}
+	l.Machine = m
+	return l.mapStacks()
+}
+
+// loadGuest maps the image and makes its sites known to ftrace.
+func (l *Lab) loadGuest(img *guest.Image) error {
+	if err := img.Map(l.Mem); err != nil {
+		return fmt.Errorf("%s: %w", img.Name, err)
+	}
+	l.Symbols.AddAll(img.Symbols.All())
+	ips := make([]uint64, len(img.Sites))
+	for i, s := range img.Sites {
+		ips[i] = s.IP
+	}
+	l.Core.AddSites(ips)
+	return nil
+}
+
+// Guest is the image that the lab runs.
+func (l *Lab) Guest() *guest.Image { return l.guest }
+
+// Close gives back what the engine and the memory hold outside of Go.
+func (l *Lab) Close() {
+	if l.Machine != nil {
+		l.Machine.Close()
+	}
+	l.Mem.Close()
+}
+
+// kallsyms finds the symbol of an address, with the distance to the next one as
+// its size where it has none.
+func (l *Lab) kallsyms(addr uint64) (ftracecore.Symbol, bool) {
+	s, ok := l.Symbols.At(addr)
+	if !ok {
+		return ftracecore.Symbol{}, false
+	}
+	return ftracecore.Symbol{Name: s.Name, Module: s.Module, Addr: s.Addr, Size: s.Size}, true
+}
+
+// NewOps makes an ops whose callback is fn (nil: one that does nothing). It is
+// given an address, so that trampolines can hand it on.
+func (l *Lab) NewOps(name string, flags ftracecore.OpsFlags, fn ftracecore.Callback) *ftracecore.Ops {
+	if fn == nil {
+		fn = func(uint64, uint64, *ftracecore.Ops, ftracecore.Regs) {}
+	}
+	ops := l.newOps(name)
+	ops.Flags = flags
+	ops.Func = &ftracecore.Func{Addr: l.callback, Call: fn}
+	return ops
+}
+
+// NewDirectOps makes an ops for direct callers: its function is the core's to set.
+func (l *Lab) NewDirectOps(name string, fn ftracecore.OpsFunc) *ftracecore.Ops {
+	ops := l.newOps(name)
+	ops.OpsFunc = fn
+	return ops
+}
+
+func (l *Lab) newOps(name string) *ftracecore.Ops {
+	ops := &ftracecore.Ops{Name: name, Addr: opsBase + uint64(len(l.ops))*opsSize}
+	l.ops[ops.Addr] = ops
+	return ops
+}

@@ -1,0 +1,286 @@
+package script
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"ftemu/ftracecore"
+	"ftemu/guest"
+)
+
+// A SyntaxError says what is wrong with a script, and where.
+type SyntaxError struct {
+	File string
+	Line int
+	Err  error
+}
+
+// Error gives the place and what was found there.
+func (e *SyntaxError) Error() string { return fmt.Sprintf("%s:%d: %v", e.File, e.Line, e.Err) }
+
+// Unwrap gives the error without the place.
+func (e *SyntaxError) Unwrap() error { return e.Err }
+
+// A Script is a parsed scenario: every name in it is known, every number in
+// range, so that running it can fail only in what it tries out.
+type Script struct {
+	File  string
+	Name  string // from begin; the file's name where that is absent
+	Guest *guest.Image
+	Steps []Step
+
+	names names
+}
+
+// A Step is one line of a script.
+type Step struct {
+	Line int
+	Text string // as written, without comment, single spaces
+	run  func(*Runner)
+	// implied marks a begin or end that the script left out.
+	implied bool
+}
+
+// Options say how a script is read.
+type Options struct {
+	// LoadGuest loads the object that a guest line names. Nil refuses.
+	LoadGuest func(path string) (*guest.Image, error)
+}
+
+// maxLine is the longest line of a script, in bytes.
+const maxLine = 64 << 10
+
+// Parse reads a scenario. The error is a *SyntaxError, or one of reading.
+func Parse(file string, r io.Reader, opt Options) (*Script, error) {
+	p := &parser{script: &Script{File: file, Name: file}, opt: opt, ids: make(map[string]*declared)}
+	sc := bufio.NewScanner(r)
+	sc.Buffer(make([]byte, 0, 4096), maxLine)
+	n := 0
+	for sc.Scan() {
+		n++
+		if err := p.line(n, sc.Text()); err != nil {
+			return nil, &SyntaxError{File: file, Line: n, Err: err}
+		}
+	}
+	if err := sc.Err(); err != nil {
+		if errors.Is(err, bufio.ErrTooLong) {
+			return nil, &SyntaxError{File: file, Line: n + 1, Err: fmt.Errorf("a line of more than %d bytes", maxLine)}
+		}
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if err := p.finish(); err != nil {
+		return nil, &SyntaxError{File: file, Line: max(n, 1), Err: err}
+	}
+	return p.script, nil
+}
+
+// A declared is an ID that new made.
+type declared struct {
+	kind kind
+}
+
+type parser struct {
+	script *Script
+	opt    Options
+	ids    map[string]*declared
+	used   []string // functions in the order in which the script names them
+	begun  bool
+	ended  bool
+}
+
+// line parses one line.
+func (p *parser) line(n int, text string) error {
+	if i := strings.IndexByte(text, '#'); i >= 0 {
+		text = text[:i]
+	}
+	fields := strings.Fields(text)
+	if len(fields) == 0 {
+		return nil
+	}
+	v, ok := verbs[fields[0]]
+	if !ok {
+		return fmt.Errorf("unknown verb %q", fields[0])
+	}
+	args := fields[1:]
+	if len(args) < v.min || len(args) > v.max {
+		return fmt.Errorf("%s takes %q, found %q", fields[0], v.usage, strings.Join(args, " "))
+	}
+	switch {
+	case p.ended:
+		return fmt.Errorf("%s after end", fields[0])
+	case p.begun && (fields[0] == "begin" || fields[0] == "guest"):
+		return fmt.Errorf("%s must come first", fields[0])
+	}
+	if fields[0] != "guest" {
+		if err := p.needGuest(); err != nil {
+			return err
+		}
+	}
+	run, err := v.parse(p, args)
+	if err != nil {
+		return err
+	}
+	if run != nil {
+		p.script.Steps = append(p.script.Steps, Step{Line: n, Text: strings.Join(fields, " "), run: run})
+		p.begun = true
+	}
+	p.ended = fields[0] == "end"
+	return nil
+}
+
+// needGuest loads the built-in guest where the script names none.
+func (p *parser) needGuest() error {
+	if p.script.Guest != nil {
+		return nil
+	}
+	img, err := guest.Oracle()
+	if err != nil {
+		return err
+	}
+	p.setGuest(img)
+	return nil
+}
+
+func (p *parser) setGuest(img *guest.Image) {
+	p.script.Guest = img
+	p.script.names = newNames(img)
+}
+
+// finish adds the begin and end that the script left out.
+func (p *parser) finish() error {
+	if err := p.needGuest(); err != nil {
+		return err
+	}
+	s := p.script
+	if len(s.Steps) == 0 || !strings.HasPrefix(s.Steps[0].Text, "begin ") {
+		text := "begin " + s.Name + " sites=" + strings.Join(p.used, ",")
+		run, err := parseBegin(p, []string{s.Name, "sites=" + strings.Join(p.used, ",")})
+		if err != nil {
+			return err
+		}
+		s.Steps = append([]Step{{Text: text, run: run, implied: true}}, s.Steps...)
+	}
+	if !p.ended {
+		s.Steps = append(s.Steps, Step{Text: "end", run: (*Runner).end, implied: true})
+	}
+	return nil
+}
+
+// id finds an ID made by new.
+func (p *parser) id(name string) (*declared, error) {
+	d := p.ids[name]
+	if d == nil {
+		return nil, fmt.Errorf("unknown ID %q, expected one that new made", name)
+	}
+	return d, nil
+}
+
+// addr reads an address: a function with or without an offset, a number, or null.
+func (p *parser) addr(s string) (uint64, error) {
+	if s == "null" {
+		return 0, nil
+	}
+	if strings.HasPrefix(s, "0x") {
+		v, err := strconv.ParseUint(s[2:], 16, 64)
+		if err != nil {
+			return 0, fmt.Errorf("%q is not a hexadecimal number of 64 bits", s)
+		}
+		return v, nil
+	}
+	name, off, found := strings.Cut(s, "+")
+	a, err := p.function(name)
+	if err != nil || !found {
+		return a, err
+	}
+	d, err := strconv.ParseUint(off, 0, 32)
+	if err != nil {
+		return 0, fmt.Errorf("%q: the offset is not a number of 32 bits", s)
+	}
+	return a + d, nil
+}
+
+// addrs reads a comma-separated list of addresses.
+func (p *parser) addrs(s string) ([]uint64, error) {
+	var out []uint64
+	for _, word := range strings.Split(s, ",") {
+		a, err := p.addr(word)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, a)
+	}
+	return out, nil
+}
+
+// function finds a function of the guest.
+func (p *parser) function(name string) (uint64, error) {
+	a, ok := p.script.names.addr(name)
+	if !ok {
+		return 0, fmt.Errorf("unknown function %q in %s%s", name, p.script.Guest.Name, p.script.names.similar(name))
+	}
+	for _, u := range p.used {
+		if u == name {
+			return a, nil
+		}
+	}
+	if p.script.names.isSite(a) {
+		p.used = append(p.used, name)
+	}
+	return a, nil
+}
+
+// number reads an argument of a call: decimal or 0x, signed or not, 64 bits.
+func number(s string) (uint64, error) {
+	if v, err := strconv.ParseInt(s, 0, 64); err == nil {
+		return uint64(v), nil
+	}
+	v, err := strconv.ParseUint(s, 0, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a number of 64 bits", s)
+	}
+	return v, nil
+}
+
+// A kind is what new makes.
+type kind struct {
+	name   string
+	flags  ftracecore.OpsFlags
+	direct bool
+}
+
+// kinds are the kinds of ops; those of the livepatches are what klp_patch_func
+// uses on x86-64 (klp), and what it used before WITH_ARGS (ipmod).
+var kinds = []kind{
+	{name: "plain"},
+	{name: "regs", flags: ftracecore.OpsSaveRegs},
+	{name: "regsif", flags: ftracecore.OpsSaveRegsIf},
+	{name: "ipmod", flags: ftracecore.OpsSaveRegs | ftracecore.OpsIPModify | ftracecore.OpsDynamic},
+	{name: "klp", flags: ftracecore.OpsIPModify | ftracecore.OpsDynamic | ftracecore.OpsPermanent},
+	{name: "recur", flags: ftracecore.OpsRecursion},
+	{name: "perm", flags: ftracecore.OpsPermanent},
+	{name: "rcu", flags: ftracecore.OpsRCU},
+	{name: "stub", flags: ftracecore.OpsStub},
+	{name: "deleted", flags: ftracecore.OpsDeleted},
+	{name: "direct", direct: true},
+}
+
+func kindNames() string {
+	names := make([]string, len(kinds))
+	for i, k := range kinds {
+		names[i] = k.name
+	}
+	return strings.Join(names, ", ")
+}
+
+func parseKind(s string) (kind, error) {
+	for _, k := range kinds {
+		if k.name == s {
+			return k, nil
+		}
+	}
+	return kind{}, fmt.Errorf("unknown kind %q, expected one of %s", s, kindNames())
+}

@@ -1,0 +1,107 @@
+package script
+
+// A Result is what one line of a script gave, in the form of the recordings of
+// a real kernel: as JSON it has their keys, in their order.
+type Result struct {
+	API           []APICall   `json:"api,omitempty"` // every call of the kernel's API and its return value, in the order they finished
+	Dead          int         `json:"dead"`          // 1 once ftrace has killed itself
+	EF            []string    `json:"ef"`            // the lines of enabled_functions, normalised; null where empty
+	EV            []Event     `json:"ev,omitempty"`  // what ran, for a call
+	FtraceEnabled *int        `json:"ftrace_enabled,omitempty"`
+	Left          *[]LeftSite `json:"left,omitempty"` // sites that are not clean after end
+	OF            []OpsAnswer `json:"of,omitempty"`   // what ops_funcs were asked and answered
+	Op            string      `json:"op"`             // the line
+	Ops           []OpsState  `json:"ops"`            // in order of creation
+	RC            int         `json:"rc"`             // the last API call's return value
+	Ret           *int64      `json:"ret,omitempty"`  // what the function returned, for a call
+	Sites         []SiteState `json:"sites"`
+	Text          []string    `json:"text,omitempty"` // what a line that asks to see something shows
+	Unclean       *int        `json:"unclean,omitempty"`
+	Warn          []string    `json:"warn,omitempty"` // the kernel functions that warned
+	Oops          string      `json:"oops,omitempty"` // the line crashed the kernel: how
+
+	// Why are the errors behind return values other than 0.
+	Why []error `json:"-"`
+	// Before is what the sites were like before the line.
+	Before []SiteState `json:"-"`
+	// Failed says how an expectation on this line's result was not met.
+	Failed string `json:"failed,omitempty"`
+	// Line is the number of the line in its file.
+	Line int `json:"-"`
+}
+
+// Return values of calls that were not made because they would have crashed
+// the kernel.
+const (
+	SkippedWouldOops = -9999 // an IPMODIFY ops whose hash pointer is NULL
+	SkippedNullFunc  = -9998 // an ops without a function
+)
+
+// unclean is what end returns when sites are not clean afterwards (-ENOTEMPTY).
+const notEmpty = -39
+
+// An APICall is one call of the kernel's API.
+type APICall struct {
+	Fn string `json:"fn"`
+	RC int    `json:"rc"`
+}
+
+// An OpsAnswer is one question to an ops_func.
+type OpsAnswer struct {
+	Cmd string `json:"cmd"`
+	ID  string `json:"id"`
+	Ret int    `json:"ret"`
+}
+
+// An Event is one thing that ran during a call. Which fields are there depends
+// on what it was: a callback (cb), a function's body, a direct trampoline, or
+// its exit.
+type Event struct {
+	A          *int64  `json:"a,omitempty"`
+	B          *int64  `json:"b,omitempty"`
+	Body       string  `json:"body,omitempty"`
+	CB         string  `json:"cb,omitempty"`
+	Direct     string  `json:"direct,omitempty"`
+	DirectExit string  `json:"directexit,omitempty"`
+	IP         string  `json:"ip,omitempty"`
+	Parent     string  `json:"parent,omitempty"`
+	Regs       *int    `json:"regs,omitempty"` // 1 if the callback saw full registers
+	RetSlot    *string `json:"retslot,omitempty"`
+	RV         *int64  `json:"rv,omitempty"`
+}
+
+// An OpsState is an ops after a line. Cur, Func, OrigStack and Share are those of
+// direct ops.
+type OpsState struct {
+	Cur       string `json:"cur,omitempty"` // the direct trampoline in use
+	Flags     string `json:"fl"`
+	Func      *int   `json:"func,omitempty"` // 1 if ops->func is set
+	ID        string `json:"id"`
+	OrigStack *int   `json:"orig_stack,omitempty"`
+	Share     *int   `json:"share,omitempty"`
+	Tramp     string `json:"tramp"` // none, own, or ftrace_regs_caller
+}
+
+// A SiteState is a site after a line.
+type SiteState struct {
+	Count  int    `json:"cnt"`
+	Direct string `json:"direct,omitempty"` // its entry in direct_functions
+	Flags  string `json:"fl"`
+	Form   string `json:"form"`
+	Raw    string `json:"raw"` // the bytes, a call's displacement masked by dots
+	Site   string `json:"s"`
+	Target string `json:"tgt,omitempty"` // what it calls
+
+	// Bytes are the site's bytes.
+	Bytes [5]byte `json:"-"`
+	IP    uint64  `json:"-"`
+}
+
+// A LeftSite is a site that is not clean after end.
+type LeftSite struct {
+	Count  int    `json:"cnt"`
+	Flags  string `json:"fl"`
+	Nop    int    `json:"nop"`
+	Site   string `json:"s"`
+	Direct string `json:"stale_direct,omitempty"`
+}

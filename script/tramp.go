@@ -1,0 +1,69 @@
+package script
+
+import (
+	"fmt"
+	"strings"
+
+	"ftemu/trampoline"
+)
+
+// defaultShared is the trampoline that an owner switches to when it must share
+// and none was named.
+const defaultShared = "share"
+
+// trampKinds are the direct trampolines of the language. Besides them there is
+// orig for each function: origN for fN of the built-in guest, orig:NAME in
+// any guest.
+var trampKinds = map[string]trampoline.DirectKind{
+	"pass": trampoline.Pass, "passB": trampoline.Pass, "passC": trampoline.Pass,
+	"share": trampoline.Share, "shareB": trampoline.Share,
+	"skip": trampoline.Skip,
+}
+
+// tramp checks the name of a direct trampoline.
+func (p *parser) tramp(name string) error {
+	if _, ok := trampKinds[name]; ok {
+		return nil
+	}
+	if _, ok := p.script.names.origBody(name); ok {
+		return nil
+	}
+	return fmt.Errorf("unknown trampoline %q, expected pass, passB, passC, share, shareB, skip, origN or orig:FUNCTION", name)
+}
+
+// origBody finds the body that the trampoline of an orig name calls.
+func (n names) origBody(name string) (uint64, bool) {
+	fn, ok := strings.CutPrefix(name, "orig:")
+	if !ok {
+		num, found := strings.CutPrefix(name, "orig")
+		if !found || n.prefix == "" {
+			return 0, false
+		}
+		fn = "f" + num
+	}
+	a, ok := n.addr(fn)
+	if !ok {
+		return 0, false
+	}
+	s, ok := n.site(a)
+	return body(s), ok
+}
+
+// tramp returns the address of a direct trampoline, which is made when it is
+// first used. Its name was checked when the script was parsed.
+func (r *Runner) tramp(name string) uint64 {
+	if a, ok := r.lab.Direct(name); ok {
+		return a
+	}
+	kind, ok := trampKinds[name]
+	var target uint64
+	if !ok {
+		kind = trampoline.Orig
+		target, _ = r.script.names.origBody(name)
+	}
+	a, err := r.lab.AddDirect(name, kind, target)
+	if err != nil {
+		r.res.Why = append(r.res.Why, err)
+	}
+	return a
+}

@@ -1,0 +1,425 @@
+package script
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+
+	"ftemu/ftracecore"
+)
+
+// A verb is one word of the language.
+type verb struct {
+	usage    string // its arguments
+	min, max int    // how many
+	help     string
+	parse    func(p *parser, args []string) (func(*Runner), error)
+}
+
+// verbs is the language. The first block is that of the recordings.
+var verbs = map[string]verb{
+	"begin":      {"NAME sites=f0,f1", 2, 2, "start, and say which sites to report after each line", parseBegin},
+	"end":        {"", 0, 0, "unregister everything and report what is left", always((*Runner).end)},
+	"new":        {"ID KIND [of=MODE] [+KIND...]", 2, 16, "make an ops; KIND: " + kindNames(), parseNew},
+	"filter":     {"ID FUNCTION[+OFF],...|all [remove] [reset]", 2, 4, "change the filter of an ops", parseFilter},
+	"filtername": {"ID PATTERN [remove] [reset]", 2, 4, "the same by name, with globs", parseFilterName},
+	"notrace":    {"ID FUNCTION [remove] [reset]", 2, 4, "change the notrace hash of an ops", parseNotrace},
+	"register":   {"ID [force]", 1, 2, "register_ftrace_function", parseRegister},
+	"unregister": {"ID", 1, 1, "unregister_ftrace_function", parseUnregister},
+	"ipmod":      {"ID on|off", 2, 2, "whether the callback of an IPMODIFY ops redirects", parseIPMod},
+	"call":       {"FUNCTION [ARG...]", 1, 7, "call a function", parseCall},
+	"sysctl":     {"NUMBER", 1, 1, "write kernel.ftrace_enabled: 0 is off", parseSysctl},
+	"dump":       {"", 0, 0, "report the state", always(func(*Runner) {})},
+
+	"direct_register":       {"ID TRAMP", 2, 2, "register_ftrace_direct_multi", parseDirectRegister},
+	"direct_register_retry": {"ID TRAMP [SHARETRAMP]", 2, 3, "the same as its owner does it, with retries", parseDirectRetry},
+	"direct_modify":         {"ID TRAMP", 2, 2, "modify_ftrace_direct_multi", parseDirectModify},
+	"direct_unregister":     {"ID [TRAMP]", 1, 2, "unregister_ftrace_direct_multi", parseDirectUnregister},
+	"sdirect_register":      {"FUNCTION TRAMP", 2, 2, "register_ftrace_direct", parseSDirectRegister},
+	"sdirect_modify":        {"FUNCTION OLD NEW", 3, 3, "modify_ftrace_direct", parseSDirectModify},
+	"sdirect_unregister":    {"FUNCTION TRAMP", 2, 2, "unregister_ftrace_direct", parseSDirectUnregister},
+
+	"guest":             {"FILE", 1, 1, "run the functions of an object instead of the built-in ones", parseGuest},
+	"redirect":          {"ID FUNCTION TARGET", 3, 3, "where an IPMODIFY ops takes a function to", parseRedirect},
+	"bytes":             {"FUNCTION", 1, 1, "show the bytes of a function's site", parseBytes},
+	"disasm":            {"FUNCTION|TRAMP|ID", 1, 1, "show a function, a direct trampoline, or the trampoline of an ops", parseDisasm},
+	"enabled_functions": {"", 0, 0, "show the listing of that name", always((*Runner).showEnabled)},
+	"want":              {"rc|ret|callbacks|target VALUE...", 2, 16, "what the line before must have given", parseWant},
+}
+
+// always is the parser of a verb without arguments.
+func always(run func(*Runner)) func(*parser, []string) (func(*Runner), error) {
+	return func(*parser, []string) (func(*Runner), error) { return run, nil }
+}
+
+// Verb describes a verb for help texts.
+type Verb struct{ Name, Usage, Help string }
+
+// Verbs lists the language by name.
+func Verbs() []Verb {
+	var out []Verb
+	for n, v := range verbs {
+		out = append(out, Verb{n, v.usage, v.help})
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
+	return out
+}
+
+func parseBegin(p *parser, args []string) (func(*Runner), error) {
+	list, ok := strings.CutPrefix(args[1], "sites=")
+	if !ok {
+		return nil, fmt.Errorf("found %q, expected sites=", args[1])
+	}
+	p.script.Name = args[0]
+	var sites []uint64
+	for _, name := range strings.Split(list, ",") {
+		if name == "" {
+			continue
+		}
+		a, err := p.function(name)
+		if err != nil {
+			return nil, err
+		}
+		s, ok := p.script.names.site(a)
+		if !ok {
+			return nil, fmt.Errorf("function %q has no ftrace site", name)
+		}
+		sites = append(sites, s.IP)
+	}
+	return func(r *Runner) { r.sites = sites }, nil
+}
+
+func parseNew(p *parser, args []string) (func(*Runner), error) {
+	id := args[0]
+	if p.ids[id] != nil {
+		return nil, fmt.Errorf("ID %q exists already", id)
+	}
+	k, err := parseKind(args[1])
+	if err != nil {
+		return nil, err
+	}
+	mode := ModeNone
+	for _, a := range args[2:] {
+		if m, ok := strings.CutPrefix(a, "of="); ok {
+			if !k.direct {
+				return nil, fmt.Errorf("%s is for kind direct, found kind %s", a, k.name)
+			}
+			if mode, err = parseMode(m); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		more, ok := strings.CutPrefix(a, "+")
+		if !ok {
+			return nil, fmt.Errorf("found %q, expected of=MODE or +KIND", a)
+		}
+		extra, err := parseKind(more)
+		if err != nil {
+			return nil, err
+		}
+		k.flags |= extra.flags
+	}
+	p.ids[id] = &declared{kind: k}
+	return func(r *Runner) { r.newOps(id, k, mode) }, nil
+}
+
+// remove and reset are the words behind a filter.
+type filterWords struct{ remove, reset bool }
+
+func parseFilterWords(args []string) (w filterWords, err error) {
+	for _, a := range args {
+		switch a {
+		case "remove":
+			w.remove = true
+		case "reset":
+			w.reset = true
+		default:
+			return w, fmt.Errorf("found %q, expected remove or reset", a)
+		}
+	}
+	return w, nil
+}
+
+func parseFilter(p *parser, args []string) (func(*Runner), error) {
+	if _, err := p.id(args[0]); err != nil {
+		return nil, err
+	}
+	w, err := parseFilterWords(args[2:])
+	if err != nil {
+		return nil, err
+	}
+	if args[1] == "all" {
+		return func(r *Runner) { r.api("set_filter", r.lab.Core.SetFilter(r.ops(args[0]), "", true)) }, nil
+	}
+	ips, err := p.addrs(args[1])
+	if err != nil {
+		return nil, err
+	}
+	return func(r *Runner) {
+		if len(ips) == 1 {
+			r.api("set_filter_ip", r.lab.Core.SetFilterIP(r.ops(args[0]), ips[0], w.remove, w.reset))
+		} else {
+			r.api("set_filter_ips", r.lab.Core.SetFilterIPs(r.ops(args[0]), ips, w.remove, w.reset))
+		}
+	}, nil
+}
+
+// pattern is the word for set_ftrace_filter that a name and remove amount to.
+func (p *parser) pattern(word string, remove bool) string {
+	// The script's short names of functions are known here, not in the kernel.
+	if a, ok := p.script.names.addr(word); ok {
+		if s, ok := p.script.Guest.Symbols.At(a); ok {
+			word = s.Name
+		}
+	}
+	if remove {
+		return "!" + word
+	}
+	return word
+}
+
+func parseFilterName(p *parser, args []string) (func(*Runner), error) {
+	if _, err := p.id(args[0]); err != nil {
+		return nil, err
+	}
+	w, err := parseFilterWords(args[2:])
+	if err != nil {
+		return nil, err
+	}
+	pattern := p.pattern(args[1], w.remove)
+	return func(r *Runner) {
+		r.api("set_filter_name", r.lab.Core.SetFilter(r.ops(args[0]), pattern, w.reset))
+	}, nil
+}
+
+func parseNotrace(p *parser, args []string) (func(*Runner), error) {
+	if _, err := p.id(args[0]); err != nil {
+		return nil, err
+	}
+	w, err := parseFilterWords(args[2:])
+	if err != nil {
+		return nil, err
+	}
+	pattern := p.pattern(args[1], w.remove)
+	return func(r *Runner) {
+		r.api("set_notrace", r.lab.Core.SetNotrace(r.ops(args[0]), pattern, w.reset))
+	}, nil
+}
+
+func parseRegister(p *parser, args []string) (func(*Runner), error) {
+	if _, err := p.id(args[0]); err != nil {
+		return nil, err
+	}
+	if len(args) == 2 && args[1] != "force" {
+		return nil, fmt.Errorf("found %q, expected force", args[1])
+	}
+	return func(r *Runner) { r.register(r.ops(args[0]), len(args) == 2) }, nil
+}
+
+func parseUnregister(p *parser, args []string) (func(*Runner), error) {
+	if _, err := p.id(args[0]); err != nil {
+		return nil, err
+	}
+	return func(r *Runner) { r.unregister(r.ops(args[0])) }, nil
+}
+
+func parseIPMod(p *parser, args []string) (func(*Runner), error) {
+	if _, err := p.id(args[0]); err != nil {
+		return nil, err
+	}
+	if args[1] != "on" && args[1] != "off" {
+		return nil, fmt.Errorf("found %q, expected on or off", args[1])
+	}
+	return func(r *Runner) { r.client(args[0]).redirecting = args[1] == "on" }, nil
+}
+
+func parseCall(p *parser, args []string) (func(*Runner), error) {
+	fn, err := p.function(args[0])
+	if err != nil {
+		return nil, err
+	}
+	var vals []uint64
+	for _, a := range args[1:] {
+		v, err := number(a)
+		if err != nil {
+			return nil, err
+		}
+		vals = append(vals, v)
+	}
+	return func(r *Runner) { r.call(fn, vals) }, nil
+}
+
+func parseSysctl(_ *parser, args []string) (func(*Runner), error) {
+	v, err := strconv.ParseInt(args[0], 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("found %q, expected a number of 32 bits", args[0])
+	}
+	return func(r *Runner) { r.rc(r.lab.Core.SetEnabled(v != 0)) }, nil
+}
+
+func parseDirectRegister(p *parser, args []string) (func(*Runner), error) {
+	if _, err := p.id(args[0]); err != nil {
+		return nil, err
+	}
+	if err := p.tramp(args[1]); err != nil {
+		return nil, err
+	}
+	return func(r *Runner) {
+		o := r.client(args[0]).owner
+		if r.api("register_direct_multi", r.lab.Core.RegisterDirectMulti(o.ops, r.tramp(args[1]))) == 0 {
+			o.alone, o.cur = args[1], args[1]
+		}
+	}, nil
+}
+
+func parseDirectRetry(p *parser, args []string) (func(*Runner), error) {
+	if _, err := p.id(args[0]); err != nil {
+		return nil, err
+	}
+	for _, t := range args[1:] {
+		if err := p.tramp(t); err != nil {
+			return nil, err
+		}
+	}
+	shared := defaultShared
+	if len(args) == 3 {
+		shared = args[2]
+	}
+	return func(r *Runner) { r.client(args[0]).owner.register(args[1], shared) }, nil
+}
+
+func parseDirectModify(p *parser, args []string) (func(*Runner), error) {
+	if _, err := p.id(args[0]); err != nil {
+		return nil, err
+	}
+	if err := p.tramp(args[1]); err != nil {
+		return nil, err
+	}
+	return func(r *Runner) {
+		o := r.client(args[0]).owner
+		if r.api("modify_direct_multi", r.lab.Core.ModifyDirectMulti(o.ops, r.tramp(args[1]))) == 0 {
+			o.cur = args[1]
+		}
+	}, nil
+}
+
+func parseDirectUnregister(p *parser, args []string) (func(*Runner), error) {
+	if _, err := p.id(args[0]); err != nil {
+		return nil, err
+	}
+	if len(args) == 2 {
+		if err := p.tramp(args[1]); err != nil {
+			return nil, err
+		}
+	}
+	return func(r *Runner) {
+		o := r.client(args[0]).owner
+		addr := uint64(0)
+		switch {
+		case len(args) == 2:
+			addr = r.tramp(args[1])
+		case o.cur != "":
+			addr = r.tramp(o.cur)
+		}
+		if o.ops.Notrace() == nil && o.ops.Filter() == nil {
+			r.skip("SKIPPED_WOULD_OOPS", SkippedWouldOops, "ops "+o.ops.Name+" never had a filter: the kernel would dereference NULL")
+			return
+		}
+		r.api("unregister_direct_multi", r.lab.Core.UnregisterDirectMulti(o.ops, addr))
+	}, nil
+}
+
+// sdirect parses the arguments of the single-ip API: a site and trampolines.
+func (p *parser) sdirect(args []string) (ip uint64, err error) {
+	if ip, err = p.addr(args[0]); err != nil {
+		return 0, err
+	}
+	for _, t := range args[1:] {
+		if err := p.tramp(t); err != nil {
+			return 0, err
+		}
+	}
+	return ip, nil
+}
+
+func parseSDirectRegister(p *parser, args []string) (func(*Runner), error) {
+	ip, err := p.sdirect(args)
+	if err != nil {
+		return nil, err
+	}
+	return func(r *Runner) {
+		if r.api("register_ftrace_direct", r.lab.Core.RegisterDirect(ip, r.tramp(args[1]))) == 0 {
+			r.singles = append(r.singles, single{ip, args[1]})
+		}
+	}, nil
+}
+
+func parseSDirectModify(p *parser, args []string) (func(*Runner), error) {
+	ip, err := p.sdirect(args)
+	if err != nil {
+		return nil, err
+	}
+	return func(r *Runner) {
+		if r.api("modify_ftrace_direct", r.lab.Core.ModifyDirect(ip, r.tramp(args[1]), r.tramp(args[2]))) == 0 {
+			for i := range r.singles {
+				if r.lab.Core.Location(r.singles[i].ip) == r.lab.Core.Location(ip) {
+					r.singles[i].tramp = args[2]
+				}
+			}
+		}
+	}, nil
+}
+
+func parseSDirectUnregister(p *parser, args []string) (func(*Runner), error) {
+	ip, err := p.sdirect(args)
+	if err != nil {
+		return nil, err
+	}
+	return func(r *Runner) {
+		if r.api("unregister_ftrace_direct", r.lab.Core.UnregisterDirect(ip, r.tramp(args[1]))) == 0 {
+			r.dropSingle(ip)
+		}
+	}, nil
+}
+
+func parseGuest(p *parser, args []string) (func(*Runner), error) {
+	if p.script.Guest != nil {
+		return nil, fmt.Errorf("guest must come first, and once")
+	}
+	if p.opt.LoadGuest == nil {
+		return nil, fmt.Errorf("objects cannot be loaded here")
+	}
+	img, err := p.opt.LoadGuest(args[0])
+	if err != nil {
+		return nil, err
+	}
+	if err := img.RequireSites(); err != nil {
+		return nil, err
+	}
+	p.setGuest(img)
+	return nil, nil
+}
+
+func parseRedirect(p *parser, args []string) (func(*Runner), error) {
+	d, err := p.id(args[0])
+	if err != nil {
+		return nil, err
+	}
+	if d.kind.flags&ftracecore.OpsIPModify == 0 {
+		return nil, fmt.Errorf("%q is of kind %s, expected one with IPMODIFY", args[0], d.kind.name)
+	}
+	from, err := p.function(args[1])
+	if err != nil {
+		return nil, err
+	}
+	site, ok := p.script.names.site(from)
+	if !ok {
+		return nil, fmt.Errorf("function %q has no ftrace site", args[1])
+	}
+	to, err := p.function(args[2])
+	if err != nil {
+		return nil, err
+	}
+	return func(r *Runner) { r.client(args[0]).redirect[site.IP] = to }, nil
+}
