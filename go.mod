@@ -9,5 +9,6 @@ require (
 	github.com/unicorn-engine/unicorn v0.0.0-20230207094436-7b8c63dfe650 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/arch v0.32.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 	pgregory.net/rapid v1.3.0 // indirect
 )
