@@ -1,6 +1,10 @@
 package emu
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
 
 // A GateFunc runs in place of guest code. On entry RSP points to the return
 // address as after a call. When it returns nil the CPU executes what amounts
@@ -61,6 +65,14 @@ func (g *Gates) At(addr uint64) *Gate {
 		return nil
 	}
 	return g.byAddr[addr]
+}
+
+// Addrs lists the addresses that are gates, in order.
+func (g *Gates) Addrs() []uint64 {
+	if g == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(g.byAddr))
 }
 
 // Version changes whenever a gate is added or removed.

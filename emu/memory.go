@@ -116,6 +116,10 @@ func (m *Memory) Watch(w Watcher) (stop func()) {
 // as they were: by Map, Unmap, Protect, Snapshot and Restore.
 func (m *Memory) Generation() uint64 { return m.gen }
 
+// Direct tells whether engines may store into pages by themselves, without
+// PrepareWrite (see MemoryOptions).
+func (m *Memory) Direct() bool { return m.opt.Direct }
+
 // Used is the number of bytes mapped.
 func (m *Memory) Used() uint64 { return m.used }
 

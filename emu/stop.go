@@ -22,6 +22,7 @@ const (
 	StopDivide                          // division by zero or overflow
 	StopHalt                            // hlt
 	StopGeneral                         // general protection: a non-canonical address, a privileged instruction
+	StopEngine                          // the engine itself failed; Err says how
 )
 
 var stopNames = [...]string{
@@ -40,6 +41,7 @@ var stopNames = [...]string{
 	StopDivide:    "divide error",
 	StopHalt:      "hlt",
 	StopGeneral:   "general protection",
+	StopEngine:    "engine failure",
 }
 
 // String says the reason in a few words.
@@ -60,7 +62,7 @@ type Stop struct {
 	Size   int    // the size of that access in bytes
 	Bytes  []byte // the bytes at RIP for StopUnknown
 	Insns  uint64 // how many instructions executed, gates and repetitions included
-	Err    error  // what the gate said, for StopGate
+	Err    error  // what the gate or engine said, for StopGate and StopEngine
 }
 
 // Fault tells whether the run ended by something the guest did wrong, rather
@@ -77,7 +79,7 @@ func (s Stop) Error() string {
 		return fmt.Sprintf("%s at %#x: % x", s.Reason, s.RIP, s.Bytes)
 	case StopInsns, StopTime:
 		return fmt.Sprintf("%s reached at %#x after %d instructions", s.Reason, s.RIP, s.Insns)
-	case StopGate:
+	case StopGate, StopEngine:
 		return fmt.Sprintf("%s at %#x: %v", s.Reason, s.RIP, s.Err)
 	case StopInt3:
 		return fmt.Sprintf("%s at %#x", s.Reason, s.RIP-1)
