@@ -17,10 +17,10 @@ var arithForms = []form{
 	{x86asm.XOR, inside, buildALU(xor, xors)},
 	{x86asm.CMP, inside, buildCompare(sub, cmps)},
 	{x86asm.TEST, inside, buildCompare(and, tests)},
-	{x86asm.INC, inside, buildUnary(inc, [2]func(*cpu, *op) status{incReg[uint32], incReg[uint64]})},
-	{x86asm.DEC, inside, buildUnary(dec, [2]func(*cpu, *op) status{decReg[uint32], decReg[uint64]})},
-	{x86asm.NEG, inside, buildUnary(neg, [2]func(*cpu, *op) status{})},
-	{x86asm.NOT, inside, buildUnary(not, [2]func(*cpu, *op) status{})},
+	{x86asm.INC, inside, buildUnary(inc, incReg)},
+	{x86asm.DEC, inside, buildUnary(dec, decReg)},
+	{x86asm.NEG, inside, buildUnary(neg, nil)},
+	{x86asm.NOT, inside, buildUnary(not, nil)},
 }
 
 func add(c *cpu, a, b uint64, sh uint8) uint64 {
@@ -105,7 +105,7 @@ func buildCompare(alu aluFunc, s specialised) func(*op, *x86.Inst) bool {
 			return false
 		}
 		o.alu = alu
-		if o.fn = s.pick(o); o.fn == nil {
+		if o.fn = s.pickAnySize(o); o.fn == nil {
 			o.fn = compareAny
 		}
 		return true
@@ -113,7 +113,7 @@ func buildCompare(alu aluFunc, s specialised) func(*op, *x86.Inst) bool {
 }
 
 // buildUnary makes a = alu(a).
-func buildUnary(alu aluFunc, reg [2]func(*cpu, *op) status) func(*op, *x86.Inst) bool {
+func buildUnary(alu aluFunc, reg func(*cpu, *op) status) func(*op, *x86.Inst) bool {
 	return func(o *op, in *x86.Inst) bool {
 		if !o.oneOperand(in) {
 			return false
@@ -121,11 +121,8 @@ func buildUnary(alu aluFunc, reg [2]func(*cpu, *op) status) func(*op, *x86.Inst)
 		o.alu, o.dst = alu, o.a.reg
 		o.b = operand{kind: inImm, size: o.size}
 		o.fn = aluAny
-		switch {
-		case o.a.kind == inReg && o.size == 4 && reg[0] != nil:
-			o.fn = reg[0]
-		case o.a.kind == inReg && o.size == 8 && reg[1] != nil:
-			o.fn = reg[1]
+		if o.a.kind == inReg && o.size >= 4 && reg != nil {
+			o.fn = reg
 		}
 		return true
 	}
@@ -167,135 +164,140 @@ func compareAny(c *cpu, o *op) status {
 // with a memory destination are aluAny's: read-modify-write is rare.
 
 var (
-	adds  = specialised{regVal: pair(addRegVal[uint32], addRegVal[uint64]), regMem: pair(addRegMem[uint32], addRegMem[uint64])}
-	subs  = specialised{regVal: pair(subRegVal[uint32], subRegVal[uint64]), regMem: pair(subRegMem[uint32], subRegMem[uint64])}
-	ands  = specialised{regVal: pair(andRegVal[uint32], andRegVal[uint64]), regMem: pair(andRegMem[uint32], andRegMem[uint64])}
-	ors   = specialised{regVal: pair(orRegVal[uint32], orRegVal[uint64]), regMem: pair(orRegMem[uint32], orRegMem[uint64])}
-	xors  = specialised{regVal: pair(xorRegVal[uint32], xorRegVal[uint64]), regMem: pair(xorRegMem[uint32], xorRegMem[uint64])}
-	cmps  = specialised{regVal: pair(cmpRegVal[uint32], cmpRegVal[uint64]), regMem: pair(cmpRegMem[uint32], cmpRegMem[uint64]), memVal: pair(cmpMemVal[uint32], cmpMemVal[uint64])}
-	tests = specialised{regVal: pair(testRegVal[uint32], testRegVal[uint64])}
+	adds  = specialised{regVal: addRegVal, regMem: addRegMem}
+	subs  = specialised{regVal: subRegVal, regMem: subRegMem}
+	ands  = specialised{regVal: andRegVal, regMem: andRegMem}
+	ors   = specialised{regVal: orRegVal, regMem: orRegMem}
+	xors  = specialised{regVal: xorRegVal, regMem: xorRegMem}
+	cmps  = specialised{regVal: cmpRegVal, regMem: cmpRegMem, memVal: cmpMemVal}
+	tests = specialised{regVal: testRegVal, memVal: testMemVal}
 )
 
-func pair(narrow, wide func(*cpu, *op) status) [2]func(*cpu, *op) status {
-	return [2]func(*cpu, *op) status{narrow, wide}
-}
-
-func addRegVal[T word](c *cpu, o *op) status {
+func addRegVal(c *cpu, o *op) status {
 	r := &c.regs.GPR[o.dst&15]
-	*r = uint64(T(add(c, *r, c.val(o), shift[T]())))
+	*r = add(c, *r, c.val(o), o.sh) & o.mask
 	return next
 }
 
-func addRegMem[T word](c *cpu, o *op) status {
-	b, ok := loadWord[T](c, c.ea(o))
+func addRegMem(c *cpu, o *op) status {
+	b, ok := c.loadOp(o)
 	if !ok {
 		return fault
 	}
 	r := &c.regs.GPR[o.dst&15]
-	*r = uint64(T(add(c, *r, b, shift[T]())))
+	*r = add(c, *r, b, o.sh) & o.mask
 	return next
 }
 
-func subRegVal[T word](c *cpu, o *op) status {
+func subRegVal(c *cpu, o *op) status {
 	r := &c.regs.GPR[o.dst&15]
-	*r = uint64(T(sub(c, *r, c.val(o), shift[T]())))
+	*r = sub(c, *r, c.val(o), o.sh) & o.mask
 	return next
 }
 
-func subRegMem[T word](c *cpu, o *op) status {
-	b, ok := loadWord[T](c, c.ea(o))
+func subRegMem(c *cpu, o *op) status {
+	b, ok := c.loadOp(o)
 	if !ok {
 		return fault
 	}
 	r := &c.regs.GPR[o.dst&15]
-	*r = uint64(T(sub(c, *r, b, shift[T]())))
+	*r = sub(c, *r, b, o.sh) & o.mask
 	return next
 }
 
-func andRegVal[T word](c *cpu, o *op) status {
+func andRegVal(c *cpu, o *op) status {
 	r := &c.regs.GPR[o.dst&15]
-	*r = uint64(T(and(c, *r, c.val(o), shift[T]())))
+	*r = and(c, *r, c.val(o), o.sh) & o.mask
 	return next
 }
 
-func andRegMem[T word](c *cpu, o *op) status {
-	b, ok := loadWord[T](c, c.ea(o))
+func andRegMem(c *cpu, o *op) status {
+	b, ok := c.loadOp(o)
 	if !ok {
 		return fault
 	}
 	r := &c.regs.GPR[o.dst&15]
-	*r = uint64(T(and(c, *r, b, shift[T]())))
+	*r = and(c, *r, b, o.sh) & o.mask
 	return next
 }
 
-func orRegVal[T word](c *cpu, o *op) status {
+func orRegVal(c *cpu, o *op) status {
 	r := &c.regs.GPR[o.dst&15]
-	*r = uint64(T(or(c, *r, c.val(o), shift[T]())))
+	*r = or(c, *r, c.val(o), o.sh) & o.mask
 	return next
 }
 
-func orRegMem[T word](c *cpu, o *op) status {
-	b, ok := loadWord[T](c, c.ea(o))
+func orRegMem(c *cpu, o *op) status {
+	b, ok := c.loadOp(o)
 	if !ok {
 		return fault
 	}
 	r := &c.regs.GPR[o.dst&15]
-	*r = uint64(T(or(c, *r, b, shift[T]())))
+	*r = or(c, *r, b, o.sh) & o.mask
 	return next
 }
 
-func xorRegVal[T word](c *cpu, o *op) status {
+func xorRegVal(c *cpu, o *op) status {
 	r := &c.regs.GPR[o.dst&15]
-	*r = uint64(T(xor(c, *r, c.val(o), shift[T]())))
+	*r = xor(c, *r, c.val(o), o.sh) & o.mask
 	return next
 }
 
-func xorRegMem[T word](c *cpu, o *op) status {
-	b, ok := loadWord[T](c, c.ea(o))
+func xorRegMem(c *cpu, o *op) status {
+	b, ok := c.loadOp(o)
 	if !ok {
 		return fault
 	}
 	r := &c.regs.GPR[o.dst&15]
-	*r = uint64(T(xor(c, *r, b, shift[T]())))
+	*r = xor(c, *r, b, o.sh) & o.mask
 	return next
 }
 
-func cmpRegVal[T word](c *cpu, o *op) status {
-	sub(c, c.regs.GPR[o.dst&15], c.val(o), shift[T]())
+func cmpRegVal(c *cpu, o *op) status {
+	sub(c, c.regs.GPR[o.dst&15], c.val(o), o.sh)
 	return next
 }
 
-func cmpRegMem[T word](c *cpu, o *op) status {
-	b, ok := loadWord[T](c, c.ea(o))
+func cmpRegMem(c *cpu, o *op) status {
+	b, ok := c.loadOp(o)
 	if !ok {
 		return fault
 	}
-	sub(c, c.regs.GPR[o.dst&15], b, shift[T]())
+	sub(c, c.regs.GPR[o.dst&15], b, o.sh)
 	return next
 }
 
-func cmpMemVal[T word](c *cpu, o *op) status {
-	a, ok := loadWord[T](c, c.ea(o))
+func cmpMemVal(c *cpu, o *op) status {
+	a, ok := c.loadOp(o)
 	if !ok {
 		return fault
 	}
-	sub(c, a, c.val(o), shift[T]())
+	sub(c, a, c.val(o), o.sh)
 	return next
 }
 
-func testRegVal[T word](c *cpu, o *op) status {
-	and(c, c.regs.GPR[o.dst&15], c.val(o), shift[T]())
+func testRegVal(c *cpu, o *op) status {
+	and(c, c.regs.GPR[o.dst&15], c.val(o), o.sh)
 	return next
 }
 
-func incReg[T word](c *cpu, o *op) status {
+func testMemVal(c *cpu, o *op) status {
+	a, ok := c.loadOp(o)
+	if !ok {
+		return fault
+	}
+	and(c, a, c.val(o), o.sh)
+	return next
+}
+
+func incReg(c *cpu, o *op) status {
 	r := &c.regs.GPR[o.dst&15]
-	*r = uint64(T(inc(c, *r, 0, shift[T]())))
+	*r = inc(c, *r, 0, o.sh) & o.mask
 	return next
 }
 
-func decReg[T word](c *cpu, o *op) status {
+func decReg(c *cpu, o *op) status {
 	r := &c.regs.GPR[o.dst&15]
-	*r = uint64(T(dec(c, *r, 0, shift[T]())))
+	*r = dec(c, *r, 0, o.sh) & o.mask
 	return next
 }

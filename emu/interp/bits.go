@@ -42,7 +42,7 @@ func buildBitTest(change func(v, bit uint64) uint64) func(*op, *x86.Inst) bool {
 					words := int64(signExtend(n, o.size)) >> (3 + bits.TrailingZeros8(o.size))
 					addr = c.eaOffset(o, uint64(words)*uint64(o.size))
 				}
-				v, ok = c.load(addr, o.size)
+				v, ok = c.load(addr, o.mask)
 			} else {
 				v, ok = c.get(o, o.a)
 			}

@@ -2,6 +2,7 @@ package interp
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"slices"
 
@@ -26,10 +27,10 @@ type block struct {
 	code       []byte // what it was made from
 	gate       *emu.Gate
 
-	// It is good while these are the memory's and the gates'.
-	gen      uint64
-	gates    uint64
-	page     [2]*emu.Page // those that hold code; the second is seldom there
+	// It is good while the machine's epoch and the pages' versions are these. A
+	// block in one page has that page twice, a gate one that is nobody's.
+	epoch    uint64
+	page     [2]*emu.Page
 	versions [2]uint64
 }
 
@@ -48,19 +49,6 @@ func (bc *blockCache) slot(addr uint64) **block {
 	return &bc.slots[(addr^addr>>10)%blockSlots]
 }
 
-// get returns the block at addr, or nil. Whether it is still good is not known.
-func (bc *blockCache) get(addr uint64) *block {
-	s := bc.slot(addr)
-	if b := *s; b != nil && b.start == addr {
-		return b
-	}
-	b := bc.all[addr]
-	if b != nil {
-		*s = b
-	}
-	return b
-}
-
 func (bc *blockCache) put(b *block) {
 	if len(bc.all) >= maxBlocks {
 		bc.init()
@@ -69,28 +57,27 @@ func (bc *blockCache) put(b *block) {
 	*bc.slot(b.start) = b
 }
 
-// valid tells whether b is what decoding at its address would give now.
+// valid tells whether b is known to be what decoding at its address would give.
 func (c *cpu) valid(b *block) bool {
-	if b.gen == c.gen && b.gates == c.m.gates.Version() &&
-		(b.page[0] == nil || b.page[0].Version == b.versions[0]) &&
-		(b.page[1] == nil || b.page[1].Version == b.versions[1]) {
-		return true
+	return b.epoch == c.epoch && b.page[0].Version == b.versions[0] && b.page[1].Version == b.versions[1]
+}
+
+// find returns the block at addr, making it if need be. Where not even one
+// instruction can execute it sets c.stop and returns nil.
+func (c *cpu) find(addr uint64) *block {
+	b := c.m.blocks.all[addr]
+	if b != nil && (c.valid(b) || c.revalidate(b)) {
+		*c.m.blocks.slot(addr) = b
+		return b
 	}
-	return c.revalidate(b)
+	return c.build(addr, b)
 }
 
 // revalidate looks closer at a block around which something changed. Where its
 // own bytes and gates are as they were, it is good again.
 func (c *cpu) revalidate(b *block) bool {
-	if b.gates != c.m.gates.Version() {
-		if b.gate != c.m.gates.At(b.start) {
-			return false
-		}
-		for i := range b.ops {
-			if b.gate == nil && c.m.gates.At(b.ops[i].ip) != nil {
-				return false
-			}
-		}
+	if b.gate != c.m.gates.At(b.start) {
+		return false
 	}
 	if b.gate == nil {
 		var now [maxWindow]byte
@@ -98,38 +85,54 @@ func (c *cpu) revalidate(b *block) bool {
 		if c.mem.Fetch(b.start, code) != nil || !bytes.Equal(code, b.code) {
 			return false
 		}
+		if b.epoch != c.epoch {
+			for i := range b.ops[1:] {
+				if c.m.gates.At(b.ops[i+1].ip) != nil {
+					return false
+				}
+			}
+		}
 		c.setPages(b)
 	}
-	b.gen, b.gates = c.gen, c.m.gates.Version()
+	b.epoch = c.epoch
 	return true
+}
+
+// at returns the operation that b, which may be nil, has for the instruction at
+// addr, if code still begins with that instruction. A patch leaves most of a
+// block as it was, and decoding costs more than all the rest.
+func (b *block) at(addr uint64, code []byte) *op {
+	if b == nil {
+		return nil
+	}
+	i, ok := slices.BinarySearchFunc(b.ops, addr, func(o op, a uint64) int { return cmp.Compare(o.ip, a) })
+	if !ok || b.gate != nil || !bytes.HasPrefix(code, b.code[addr-b.start:b.ops[i].next-b.start]) {
+		return nil
+	}
+	return &b.ops[i]
 }
 
 // setPages remembers the pages of a block and their versions.
 func (c *cpu) setPages(b *block) {
-	b.page = [2]*emu.Page{c.mem.Page(b.start)}
-	if last := c.mem.Page(b.end - 1); last != b.page[0] {
-		b.page[1] = last
-	}
-	for i, p := range b.page {
-		if p != nil {
-			b.versions[i] = p.Version
-		}
-	}
+	b.page = [2]*emu.Page{c.mem.Page(b.start), c.mem.Page(b.end - 1)}
+	b.versions = [2]uint64{b.page[0].Version, b.page[1].Version}
 }
 
-// build decodes a block at addr. Where not even one instruction can execute it
-// sets c.stop and answers the reason.
-func (c *cpu) build(addr uint64) (*block, emu.StopReason) {
-	b := &block{start: addr, end: addr, gen: c.gen, gates: c.m.gates.Version()}
+// build decodes the block at addr, with the help of what old, which may be nil,
+// has of it. Where not even one instruction can execute it sets c.stop and
+// returns nil.
+func (c *cpu) build(addr uint64, old *block) *block {
+	b := &block{start: addr, end: addr, epoch: c.epoch}
 	if b.gate = c.m.gates.At(addr); b.gate != nil {
-		b.ops = []op{{fn: execGate, ip: addr, next: addr, block: b}}
+		b.page = [2]*emu.Page{&c.m.nowhere, &c.m.nowhere}
+		b.ops = []op{{fn: execGate, ip: addr, next: addr, place: alone}}
 		c.m.blocks.put(b)
-		return b, 0
+		return b
 	}
 	window, stop := c.fetch(addr)
 	if stop.Reason != 0 {
 		c.stop = stop
-		return nil, stop.Reason
+		return nil
 	}
 	ops := &c.m.scratch
 	n := 0
@@ -138,31 +141,29 @@ func (c *cpu) build(addr uint64) (*block, emu.StopReason) {
 		if n > 0 && (len(at) == 0 || b.end&^pageMask != addr&^pageMask || c.m.gates.At(b.end) != nil) {
 			break
 		}
-		end, reason := c.compile(&ops[n], at, b.end)
-		if reason != 0 {
+		if o := old.at(b.end, at); o != nil {
+			ops[n] = *o
+		} else if !c.compile(&ops[n], at, b.end) {
 			if n == 0 {
-				return nil, reason
+				return nil
 			}
 			break
 		}
-		if end == alone && n > 0 {
+		o := &ops[n]
+		if o.place == alone && n > 0 {
 			break
 		}
-		b.end = ops[n].next
+		b.end = o.next
 		n++
-		if end != inside {
+		if o.place != inside {
 			break
 		}
 	}
 	b.code = bytes.Clone(window[:b.end-addr])
 	b.ops = slices.Clone(ops[:n])
-	for i := range b.ops {
-		o := &b.ops[i]
-		o.code = b.code[o.ip-addr : o.next-addr : o.next-addr]
-	}
 	c.setPages(b)
 	c.m.blocks.put(b)
-	return b, 0
+	return b
 }
 
 // fetch returns bytes to decode from: those of the page that holds addr, and
@@ -197,8 +198,8 @@ const (
 	alone               // by itself: it needs to know the number of instructions executed
 )
 
-// compile decodes the instruction at ip into o.
-func (c *cpu) compile(o *op, code []byte, ip uint64) (place, emu.StopReason) {
+// compile decodes the instruction at ip into o, or sets c.stop.
+func (c *cpu) compile(o *op, code []byte, ip uint64) bool {
 	in, err := x86.Decode(code)
 	if errors.Is(err, x86.ErrTruncated) && len(code) < x86.MaxInstLen {
 		// The rest would be in the next page, which is not executable.
@@ -209,12 +210,13 @@ func (c *cpu) compile(o *op, code []byte, ip uint64) (place, emu.StopReason) {
 		} else if c.mem.Page(rest) != nil {
 			c.stop.Reason = emu.StopNoExec
 		}
-		return 0, c.stop.Reason
+		return false
 	}
 	if err == nil {
 		*o = op{ip: ip, next: ip + uint64(in.Len)}
 		if f, ok := lookup(in.Op); ok && f.build(o, &in) {
-			return f.place, 0
+			o.place = f.place
+			return true
 		}
 	}
 	n := min(len(code), x86.MaxInstLen)
@@ -222,12 +224,12 @@ func (c *cpu) compile(o *op, code []byte, ip uint64) (place, emu.StopReason) {
 		n = in.Len
 	}
 	c.stop = emu.Stop{Reason: emu.StopUnknown, Bytes: bytes.Clone(code[:n])}
-	return 0, emu.StopUnknown
+	return false
 }
 
 // execGate calls a gate's function and returns from it.
 func execGate(c *cpu, o *op) status {
-	g := o.block.gate
+	g := c.block.gate
 	c.regs.RIP = o.ip
 	ret, ok := c.peek(c.regs.GPR[emu.RSP])
 	if !ok {
@@ -238,8 +240,7 @@ func execGate(c *cpu, o *op) status {
 	}
 	c.packFlags()
 	err := g.Func(c)
-	c.flags.unpack(c.regs.Flags)
-	c.lookAtClock()
+	c.leaveGo()
 	if err != nil {
 		c.stop = emu.Stop{Reason: emu.StopGate, Err: err}
 		return fault
@@ -274,12 +275,4 @@ func (c *cpu) peek(a uint64) (uint64, bool) {
 	}
 	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
 		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56, true
-}
-
-// lookAtClock makes the run look at the clock before the next block, after Go
-// code of unknown duration ran.
-func (c *cpu) lookAtClock() {
-	if !c.deadline.IsZero() {
-		c.nextClock = c.count
-	}
 }

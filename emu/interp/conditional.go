@@ -27,7 +27,7 @@ var conditionalForms = func() []form {
 	for op := range conditionOf {
 		switch x86.Mnemonic(op)[0] {
 		case 'j':
-			all = append(all, form{op, last, buildJcc})
+			all = append(all, form{op, inside, buildJcc})
 		case 's':
 			all = append(all, form{op, inside, buildSetcc})
 		case 'c':

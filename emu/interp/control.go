@@ -79,7 +79,7 @@ func buildRet(o *op, in *x86.Inst) bool {
 	}
 	o.imm += 8
 	o.fn = func(c *cpu, o *op) status {
-		target, ok := c.load64(c.regs.GPR[emu.RSP])
+		target, ok := c.load(c.regs.GPR[emu.RSP], ^uint64(0))
 		if !ok {
 			return fault
 		}
@@ -135,8 +135,7 @@ func buildInt3(o *op, in *x86.Inst) bool {
 		if c.m.trap != nil {
 			c.packFlags()
 			claimed := c.m.trap(c)
-			c.flags.unpack(c.regs.Flags)
-			c.lookAtClock()
+			c.leaveGo()
 			if claimed {
 				return moved
 			}

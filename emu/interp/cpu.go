@@ -19,20 +19,24 @@ type cpu struct {
 	id    int
 
 	left  uint64 // how many more instructions this run may execute
-	count uint64 // instructions executed since the CPU was made, up to the current block
+	total uint64 // left plus the instructions executed since the CPU was made
+	pause uint64 // what is left when something is to be looked at: the end or the clock
 	extra uint64 // iterations of a repeated string instruction beyond the first
+	once  bool   // a repeated string instruction is to stop after one iteration
 
 	pages // caches of pages for loads and stores
+
+	block *block // being executed
 
 	// Where the last run stopped inside a block, so that stepping need not
 	// look it up.
 	resume   *block
 	resumeAt int
 
+	epoch     uint64   // the machine's, as of the last look
 	stop      emu.Stop // why an operation answered fault or halt
 	at        uint64   // the instruction being traced
-	deadline  time.Time
-	nextClock uint64 // the count at which to look at the clock
+	deadline  time.Duration
 	interrupt atomic.Bool
 	event     trace.Event // reused for every event
 }
@@ -58,30 +62,62 @@ const (
 )
 
 // Run implements emu.CPU.
-func (c *cpu) Run(lim emu.Limits) emu.Stop {
+func (c *cpu) Run(lim emu.Limits) (stop emu.Stop) {
 	// A gate or trap may run its own CPU: keep the outer run's bounds.
-	left, deadline, nextClock := c.left, c.deadline, c.nextClock
+	left, pause, deadline := c.left, c.pause, c.deadline
 	budget := lim.Insns
 	if budget == 0 {
 		budget = math.MaxUint64
 	}
-	c.left, c.deadline, c.nextClock = budget, time.Time{}, math.MaxUint64
+	c.total += budget - left
+	c.left, c.pause, c.deadline = budget, 0, 0
 	if lim.Time > 0 {
-		c.deadline = time.Now().Add(lim.Time)
-		c.nextClock = c.count + clockInterval
+		c.deadline = c.m.now() + lim.Time
+		c.setPause(clockInterval)
 	}
+	c.sync()
 	c.flags.unpack(c.regs.Flags)
 
-	reason := c.loop(&lim)
-
-	c.packFlags()
-	stop := emu.Stop{Reason: reason}
-	if reason == 0 {
+	if stop.Reason = c.loop(&lim); stop.Reason == 0 {
 		stop = c.stop
 	}
+
+	c.packFlags()
 	stop.RIP, stop.Insns = c.regs.RIP, budget-c.left
-	c.left, c.deadline, c.nextClock = left, deadline, nextClock
+	c.total += left - c.left
+	c.left, c.pause, c.deadline = left, pause, deadline
 	return stop
+}
+
+// setPause makes the run look at the clock after n more instructions.
+func (c *cpu) setPause(n uint64) { c.pause = c.left - min(c.left, n) }
+
+// count is the number of instructions executed since the CPU was made. It is
+// right at the beginning of a block.
+func (c *cpu) count() uint64 { return c.total - c.left }
+
+// sync takes notice of what Go code may have changed: it is called when a run
+// begins and when a gate or a trap has returned.
+func (c *cpu) sync() {
+	m := c.m
+	if gen, gates := m.mem.Generation(), m.gates.Version(); gen != m.gen || gates != m.gatesVersion {
+		m.gen, m.gatesVersion = gen, gates
+		m.epoch++
+	}
+	if c.epoch != m.epoch {
+		c.epoch = m.epoch
+		c.flushPages()
+	}
+}
+
+// leaveGo is called when Go code that the guest called has returned: it may
+// have changed flags, memory or gates, and have taken any time.
+func (c *cpu) leaveGo() {
+	c.flags.unpack(c.regs.Flags)
+	c.sync()
+	if c.deadline != 0 {
+		c.setPause(0)
+	}
 }
 
 // packFlags brings regs.Flags up to date.
@@ -93,32 +129,31 @@ func (c *cpu) packFlags() {
 // c.stop says what.
 func (c *cpu) loop(lim *emu.Limits) emu.StopReason {
 	traced := c.m.mask&(1<<trace.Insn|1<<trace.Branch|1<<trace.Mem) != 0
+	useUntil, until := lim.UseUntil, lim.Until
 	for first := true; ; first = false {
 		rip := c.regs.RIP
-		switch {
-		case c.interrupt.Load():
+		if c.interrupt.Load() {
 			c.interrupt.Store(false)
 			return emu.StopRequested
-		case lim.UseUntil && rip == lim.Until && !first:
+		}
+		if useUntil && rip == until && !first {
 			return emu.StopUntil
-		case c.left == 0:
-			return emu.StopInsns
-		case c.count >= c.nextClock:
-			if time.Now().After(c.deadline) {
+		}
+		if c.left <= c.pause {
+			if c.left == 0 {
+				return emu.StopInsns
+			}
+			if c.m.now() >= c.deadline {
 				return emu.StopTime
 			}
-			c.nextClock = c.count + clockInterval
+			c.setPause(clockInterval)
 		}
 
 		b, i := c.resume, c.resumeAt
-		if c.mem.Generation() != c.gen {
-			c.flushPages()
-		}
 		if b == nil || b.ops[i].ip != rip || !c.valid(b) {
 			i = 0
-			if b = c.m.blocks.get(rip); b == nil || !c.valid(b) {
-				var err emu.StopReason
-				if b, err = c.build(rip); err != 0 {
+			if b = *c.m.blocks.slot(rip); b == nil || b.start != rip || !c.valid(b) {
+				if b = c.find(rip); b == nil {
 					return 0
 				}
 			}
@@ -127,35 +162,45 @@ func (c *cpu) loop(lim *emu.Limits) emu.StopReason {
 		if uint64(len(ops)) > c.left {
 			ops = ops[:c.left]
 		}
-		if lim.UseUntil && lim.Until-rip < b.end-rip {
-			ops = upTo(ops, lim.Until)
+		if useUntil && until-rip < b.end-rip {
+			ops = upTo(ops, until)
+			c.once = until == rip // iterations are instructions: the second one is not executed
 		}
-		c.resume = nil
 
 		var n int
 		var st status
+		if b.gate != nil || traced {
+			c.block = b
+		}
 		if traced {
 			n, st = c.runTraced(ops)
 		} else {
 			n, st = c.run(ops)
 		}
-		switch st {
-		case next:
-			// All of ops executed; there may be more of the block.
-			c.regs.RIP = ops[n-1].next
-			if i += n; i < len(b.ops) {
-				c.resume, c.resumeAt = b, i
+		c.left -= uint64(n)
+
+		if st == jump {
+			if c.resume != nil {
+				c.resume = nil
 			}
-		case dirty:
+			continue
+		}
+		if st == next && i+n < len(b.ops) {
+			if c.resumeAt = i + n; c.resume != b {
+				c.resume = b
+			}
+		} else {
+			c.resume = nil
+		}
+		switch st {
+		case next, dirty:
 			c.regs.RIP = ops[n-1].next
 		case fault:
-			n--
-			c.regs.RIP = ops[n].ip
+			c.regs.RIP = ops[n-1].ip
+			c.left++
 		}
-		done := uint64(n) + c.extra
-		c.extra = 0
-		c.left -= done
-		c.count += done
+		c.left -= c.extra
+		c.extra, c.once = 0, false
 		if st >= fault {
 			return 0
 		}
@@ -190,7 +235,7 @@ func (c *cpu) runTraced(ops []op) (int, status) {
 	for i := range ops {
 		o := &ops[i]
 		c.at = o.ip
-		if !o.gate() {
+		if c.block.gate == nil {
 			c.traceInsn(o)
 		}
 		st := o.fn(c, o)
@@ -209,7 +254,8 @@ func (c *cpu) runTraced(ops []op) (int, status) {
 // traceInsn announces the instruction o.
 func (c *cpu) traceInsn(o *op) {
 	if c.m.mask.Has(trace.Insn) {
-		c.trace(trace.Event{Kind: trace.Insn, IP: o.ip, Size: len(o.code), New: o.code})
+		code := c.block.code[o.ip-c.block.start : o.next-c.block.start]
+		c.trace(trace.Event{Kind: trace.Insn, IP: o.ip, Size: len(code), New: code})
 	}
 }
 

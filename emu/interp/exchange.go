@@ -115,11 +115,11 @@ func execCmpxchgWide(c *cpu, o *op) status {
 	if o.size == 8 && addr%16 != 0 {
 		return c.fail(emu.StopGeneral, addr, 16) // cmpxchg16b wants alignment
 	}
-	lo, ok := c.load(addr, o.size)
+	lo, ok := c.load(addr, o.mask)
 	if !ok {
 		return fault
 	}
-	hi, ok := c.load(addr+uint64(o.size), o.size)
+	hi, ok := c.load(addr+uint64(o.size), o.mask)
 	if !ok || !c.writable(addr, 2*int(o.size)) {
 		return fault
 	}

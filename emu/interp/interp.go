@@ -16,6 +16,7 @@ package interp
 
 import (
 	"fmt"
+	"time"
 
 	"ftemu/emu"
 	"ftemu/trace"
@@ -39,7 +40,7 @@ func (engine) NewMachine(cfg emu.Config) (emu.Machine, error) {
 	if cfg.CPUs < 0 {
 		return nil, fmt.Errorf("interp: %d CPUs, expected at least 1", cfg.CPUs)
 	}
-	m := &machine{mem: cfg.Memory, gates: cfg.Gates, trap: cfg.Trap}
+	m := &machine{mem: cfg.Memory, gates: cfg.Gates, trap: cfg.Trap, epoch: 1, born: time.Now()}
 	m.blocks.init()
 	for i := range max(cfg.CPUs, 1) {
 		c := &cpu{id: i, m: m, mem: cfg.Memory}
@@ -57,6 +58,14 @@ type machine struct {
 	trap    func(emu.CPU) bool
 	cpus    []*cpu
 	blocks  blockCache
+	nowhere emu.Page // the page of gates
+
+	// The epoch changes whenever pages looked up and blocks decoded must be
+	// looked at again, because of the memory's generation or of the gates.
+	epoch             uint64
+	gen, gatesVersion uint64
+
+	born    time.Time
 	scratch [maxBlockOps]op // the block being built
 
 	tracer trace.Tracer
@@ -66,6 +75,9 @@ type machine struct {
 func (m *machine) Memory() *emu.Memory { return m.mem }
 func (m *machine) NumCPU() int         { return len(m.cpus) }
 func (m *machine) CPU(i int) emu.CPU   { return m.cpus[i] }
+
+// now is a clock for time limits.
+func (m *machine) now() time.Duration { return time.Since(m.born) }
 
 func (m *machine) SetTracer(t trace.Tracer) {
 	m.tracer, m.mask = t, 0

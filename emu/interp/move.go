@@ -51,27 +51,28 @@ func buildMov(o *op, in *x86.Inst) bool {
 }
 
 var movs = specialised{
-	regVal: [2]func(*cpu, *op) status{movRegVal[uint32], movRegVal[uint64]},
-	regMem: [2]func(*cpu, *op) status{movRegMem[uint32], movRegMem[uint64]},
-	memVal: [2]func(*cpu, *op) status{movMemVal[uint32], movMemVal[uint64]},
+	regVal: movRegVal,
+	regMem: movRegMem,
+	memVal: func(c *cpu, o *op) status {
+		if o.size == 8 {
+			return c.store64(c.eaPlain(o), c.val(o))
+		}
+		return c.store32(c.eaPlain(o), c.val(o))
+	},
 }
 
-func movRegVal[T word](c *cpu, o *op) status {
-	c.regs.GPR[o.dst&15] = uint64(T(c.val(o)))
+func movRegVal(c *cpu, o *op) status {
+	c.regs.GPR[o.dst&15] = c.val(o) & o.mask
 	return next
 }
 
-func movRegMem[T word](c *cpu, o *op) status {
-	v, ok := loadWord[T](c, c.ea(o))
+func movRegMem(c *cpu, o *op) status {
+	v, ok := c.loadOp(o)
 	if !ok {
 		return fault
 	}
 	c.regs.GPR[o.dst&15] = v
 	return next
-}
-
-func movMemVal[T word](c *cpu, o *op) status {
-	return storeWord[T](c, c.ea(o), c.val(o))
 }
 
 func movAny(c *cpu, o *op) status {
@@ -91,20 +92,21 @@ func buildLea(o *op, in *x86.Inst) bool {
 	}
 	o.mem.seg, o.mem.special = 0, o.mem.narrow
 	o.dst = o.a.reg
-	switch o.size {
-	case 4:
-		o.fn = leaReg[uint32]
-	case 8:
-		o.fn = leaReg[uint64]
-	default:
+	switch {
+	case o.size == 2:
 		o.fn = func(c *cpu, o *op) status { return c.put(o, o.a, c.ea(o)) }
+	case o.mem.special:
+		o.fn = func(c *cpu, o *op) status {
+			c.regs.GPR[o.dst&15] = c.ea(o) & o.mask
+			return next
+		}
+	default:
+		o.fn = func(c *cpu, o *op) status {
+			c.regs.GPR[o.dst&15] = c.eaPlain(o) & o.mask
+			return next
+		}
 	}
 	return true
-}
-
-func leaReg[T word](c *cpu, o *op) status {
-	c.regs.GPR[o.dst&15] = uint64(T(c.ea(o)))
-	return next
 }
 
 func buildMovzx(o *op, in *x86.Inst) bool {
@@ -113,29 +115,14 @@ func buildMovzx(o *op, in *x86.Inst) bool {
 	}
 	o.dst = o.a.reg
 	switch {
-	case o.size == 2 || o.b.kind == inHigh:
+	case o.size == 2 || o.b.kind == inHigh || o.mem.special:
 		o.fn = movAny
 	case o.b.kind == inReg:
 		o.src, o.srcMask = o.b.reg, sizeMask(o.b.size)
-		o.fn = movRegVal[uint64]
-	case o.b.size == 1:
-		o.fn = func(c *cpu, o *op) status {
-			v, ok := c.load8(c.ea(o))
-			if !ok {
-				return fault
-			}
-			c.regs.GPR[o.dst&15] = v
-			return next
-		}
+		o.fn = movRegVal
 	default:
-		o.fn = func(c *cpu, o *op) status {
-			v, ok := c.load16(c.ea(o))
-			if !ok {
-				return fault
-			}
-			c.regs.GPR[o.dst&15] = v
-			return next
-		}
+		o.mask = sizeMask(o.b.size)
+		o.fn = movRegMem
 	}
 	return true
 }
@@ -225,7 +212,7 @@ func buildXlat(o *op, in *x86.Inst) bool {
 	}
 	o.fn = func(c *cpu, o *op) status {
 		a := c.regs.GPR[emu.RBX] + c.regs.GPR[emu.RAX]&0xff
-		v, ok := c.load8(c.eaSpecial(&o.mem, a))
+		v, ok := c.load(c.eaSpecial(&o.mem, a), 0xff)
 		if !ok {
 			return fault
 		}

@@ -16,26 +16,23 @@ type op struct {
 	// and an immediate cost the same.
 	imm      uint64 // immediate value or branch target, sign-extended
 	srcMask  uint64
+	mask     uint64 // the bits of an operand of the size below
 	dst, src uint8
 	size     uint8 // operand size in bytes
 	sh       uint8 // 64 - 8*size
+	a, b     operand
+	place    place
 
 	mem address
 
 	ip   uint64
 	next uint64 // the address of the instruction behind it
 
-	// For operations that work on operands of any shape and size.
-	a, b operand
+	// For operations that work on operands of any shape and size: those in a
+	// and b.
 	alu  aluFunc
 	cond func(*flags) bool
-
-	code  []byte // the instruction's bytes; nil for a gate
-	block *block // for a gate: its block
 }
-
-// gate tells whether the op stands for a gate instead of an instruction.
-func (o *op) gate() bool { return o.block != nil }
 
 // An aluFunc computes a result of two operands of 64-sh bits and sets flags.
 // Bits of the result above the operand size mean nothing.
@@ -55,12 +52,16 @@ type address struct {
 
 // ea returns the address of the memory operand.
 func (c *cpu) ea(o *op) uint64 {
-	m := &o.mem
-	a := c.regs.GPR[m.base&15]&m.baseMask + (c.regs.GPR[m.index&15]&m.indexMask)<<(m.scale&63) + m.disp
-	if m.special {
-		return c.eaSpecial(m, a)
+	if o.mem.special {
+		return c.eaSpecial(&o.mem, c.eaPlain(o))
 	}
-	return a
+	return c.eaPlain(o)
+}
+
+// eaPlain is ea of an operand that is not special.
+func (c *cpu) eaPlain(o *op) uint64 {
+	m := &o.mem
+	return c.regs.GPR[m.base&15]&m.baseMask + (c.regs.GPR[m.index&15]&m.indexMask)<<(m.scale&63) + m.disp
 }
 
 func (c *cpu) eaSpecial(m *address, a uint64) uint64 {
@@ -80,7 +81,8 @@ func (c *cpu) segmentBase(seg x86asm.Reg) uint64 {
 	return 0
 }
 
-// val returns the source operand of an op specialised by shape.
+// val returns the source operand of an op specialised by shape. Its bits above
+// the operand size mean nothing.
 func (c *cpu) val(o *op) uint64 { return c.regs.GPR[o.src&15]&o.srcMask + o.imm }
 
 // An operandKind says where an operand is.
@@ -112,7 +114,7 @@ func (c *cpu) get(o *op, x operand) (v uint64, ok bool) {
 	case inHigh:
 		return c.regs.GPR[x.reg&15] >> 8 & 0xff, true
 	case inMem:
-		return c.load(c.ea(o), x.size)
+		return c.load(c.ea(o), sizeMask(x.size))
 	}
 	return o.imm & sizeMask(x.size), true
 }
@@ -237,93 +239,40 @@ func (o *op) oneOperand(in *x86.Inst) bool {
 }
 
 func (o *op) setSize(size uint8) {
-	o.size, o.sh = size, 64-8*size
+	o.size, o.sh, o.mask = size, 64-8*size, sizeMask(size)
 }
 
-// A shape is a pair of operands that operations are specialised for.
-type shape uint8
+// specialised holds the operations of an instruction for the most frequent
+// shapes of operands, of 32 and 64 bits: register with register or immediate,
+// register with memory, memory with register or immediate. Nil: none.
+type specialised struct {
+	regVal, regMem, memVal func(*cpu, *op) status
+}
 
-const (
-	otherShape shape = iota
-	regVal           // register, register or immediate
-	regMem           // register, memory
-	memVal           // memory, register or immediate
-)
-
-// shape tells which specialised operation fits the operands a and b, and
-// prepares dst and src for it. Operands of 8 and 16 bits have none.
-func (o *op) shape() shape {
-	if o.size < 4 || o.b.kind != inImm && o.b.size != o.size {
-		return otherShape
+// pick returns the operation for the op's operands, and prepares dst and src
+// for it, or nil.
+func (s *specialised) pick(o *op) func(*cpu, *op) status {
+	if o.size < 4 {
+		return nil
 	}
-	s := otherShape
+	return s.pickAnySize(o)
+}
+
+// pickAnySize is pick for operations that write no register, so that any size
+// will do.
+func (s *specialised) pickAnySize(o *op) func(*cpu, *op) status {
+	if o.mem.special || o.a.kind == inHigh || o.b.kind == inHigh || o.b.kind != inImm && o.b.size != o.size {
+		return nil
+	}
+	o.dst = o.a.reg
 	switch {
 	case o.a.kind == inReg && o.b.kind == inMem:
-		o.dst = o.a.reg
-		return regMem
-	case o.a.kind == inReg:
-		o.dst = o.a.reg
-		s = regVal
-	case o.a.kind == inMem:
-		s = memVal
-	}
-	if o.b.kind == inReg {
+		return s.regMem
+	case o.b.kind == inReg:
 		o.src, o.srcMask, o.imm = o.b.reg, ^uint64(0), 0
 	}
-	return s
-}
-
-// A word is an operand size that has specialised operations.
-type word interface{ uint32 | uint64 }
-
-// specialised holds an operation for each shape and size: index 0 is 32 bits,
-// 1 is 64.
-type specialised struct {
-	regVal, regMem, memVal [2]func(*cpu, *op) status
-}
-
-// pick returns the operation for the op's operands, or nil.
-func (s *specialised) pick(o *op) func(*cpu, *op) status {
-	i := 0
-	switch o.shape() {
-	case regVal:
-		if o.size == 8 {
-			i = 1
-		}
-		return s.regVal[i]
-	case regMem:
-		if o.size == 8 {
-			i = 1
-		}
-		return s.regMem[i]
-	case memVal:
-		if o.size == 8 {
-			i = 1
-		}
-		return s.memVal[i]
+	if o.a.kind == inReg {
+		return s.regVal
 	}
-	return nil
-}
-
-// loadWord and storeWord access memory in the size of T.
-func loadWord[T word](c *cpu, a uint64) (uint64, bool) {
-	if ^T(0)>>31 == 1 {
-		return c.load32(a)
-	}
-	return c.load64(a)
-}
-
-func storeWord[T word](c *cpu, a, v uint64) status {
-	if ^T(0)>>31 == 1 {
-		return c.store32(a, v)
-	}
-	return c.store64(a, v)
-}
-
-// shift returns 64 minus the number of bits of T.
-func shift[T word]() uint8 {
-	if ^T(0)>>31 == 1 {
-		return 32
-	}
-	return 0
+	return s.memVal
 }

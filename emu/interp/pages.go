@@ -2,6 +2,7 @@ package interp
 
 import (
 	"encoding/binary"
+	"math/bits"
 
 	"ftemu/emu"
 	"ftemu/trace"
@@ -21,66 +22,39 @@ type pageSlot struct {
 }
 
 // pages are the pages that loads and stores have found, by page number. They
-// are valid for one generation of the memory. Executable pages are never among
+// are valid for one epoch of the machine. Executable pages are never among
 // those for stores: stores to code go through Memory. While accesses are traced
 // nothing is remembered, so that every access takes the slow path.
 type pages struct {
-	gen    uint64
 	loads  [pageSlots]pageSlot
 	stores [pageSlots]pageSlot
 }
 
 // flushPages forgets all pages.
 func (c *cpu) flushPages() {
-	c.gen = c.mem.Generation()
 	for i := range c.loads {
 		c.loads[i].number, c.stores[i].number = noPage, noPage
 	}
 }
 
-func (c *cpu) load64(a uint64) (uint64, bool) {
+// load reads an operand of the size that mask has bits. It reads eight bytes
+// where the page has them, and takes what it needs.
+func (c *cpu) load(a, mask uint64) (uint64, bool) {
 	s := &c.loads[a>>pageShift%pageSlots]
 	if off := a & pageMask; s.number == a>>pageShift && off <= emu.PageSize-8 {
-		return binary.LittleEndian.Uint64(s.data[off:]), true
+		return binary.LittleEndian.Uint64(s.data[off:]) & mask, true
 	}
-	return c.loadSlow(a, 8)
+	return c.loadSlow(a, mask)
 }
 
-func (c *cpu) load32(a uint64) (uint64, bool) {
+// loadOp is load of an op's memory operand that is not special.
+func (c *cpu) loadOp(o *op) (uint64, bool) {
+	a := c.eaPlain(o)
 	s := &c.loads[a>>pageShift%pageSlots]
-	if off := a & pageMask; s.number == a>>pageShift && off <= emu.PageSize-4 {
-		return uint64(binary.LittleEndian.Uint32(s.data[off:])), true
+	if off := a & pageMask; s.number == a>>pageShift && off <= emu.PageSize-8 {
+		return binary.LittleEndian.Uint64(s.data[off:]) & o.mask, true
 	}
-	return c.loadSlow(a, 4)
-}
-
-func (c *cpu) load16(a uint64) (uint64, bool) {
-	s := &c.loads[a>>pageShift%pageSlots]
-	if off := a & pageMask; s.number == a>>pageShift && off <= emu.PageSize-2 {
-		return uint64(binary.LittleEndian.Uint16(s.data[off:])), true
-	}
-	return c.loadSlow(a, 2)
-}
-
-func (c *cpu) load8(a uint64) (uint64, bool) {
-	s := &c.loads[a>>pageShift%pageSlots]
-	if s.number == a>>pageShift {
-		return uint64(s.data[a&pageMask]), true
-	}
-	return c.loadSlow(a, 1)
-}
-
-// load reads size bytes, 1, 2, 4 or 8.
-func (c *cpu) load(a uint64, size uint8) (uint64, bool) {
-	switch size {
-	case 1:
-		return c.load8(a)
-	case 2:
-		return c.load16(a)
-	case 4:
-		return c.load32(a)
-	}
-	return c.load64(a)
+	return c.loadSlow(a, o.mask)
 }
 
 func (c *cpu) store64(a, v uint64) status {
@@ -147,7 +121,8 @@ func (c *cpu) checkCanonical(a uint64, size int) bool {
 }
 
 // loadSlow reads where the page is not in the cache, and puts it there.
-func (c *cpu) loadSlow(a uint64, size int) (uint64, bool) {
+func (c *cpu) loadSlow(a, mask uint64) (uint64, bool) {
+	size := bits.Len64(mask) / 8
 	if !c.checkCanonical(a, size) {
 		return 0, false
 	}

@@ -59,15 +59,9 @@ func buildShift(alu aluFunc) func(*op, *x86.Inst) bool {
 
 func shiftReg(c *cpu, o *op) status {
 	r := &c.regs.GPR[o.dst&15]
-	a := *r
-	if o.size == 4 {
-		a = uint64(uint32(a))
-	}
+	a := *r & o.mask
 	if n := c.val(o); n != 0 {
-		a = o.alu(c, a, n, o.sh)
-	}
-	if o.size == 4 {
-		a = uint64(uint32(a))
+		a = o.alu(c, a, n, o.sh) & o.mask
 	}
 	*r = a
 	return next

@@ -84,7 +84,7 @@ func buildPop(o *op, in *x86.Inst) bool {
 
 func popReg(c *cpu, o *op) status {
 	sp := c.regs.GPR[emu.RSP]
-	v, ok := c.load64(sp)
+	v, ok := c.load(sp, ^uint64(0))
 	if !ok {
 		return fault
 	}
@@ -96,7 +96,7 @@ func popReg(c *cpu, o *op) status {
 // popAny: an address that depends on RSP is computed after the increment.
 func popAny(c *cpu, o *op) status {
 	sp := c.regs.GPR[emu.RSP]
-	v, ok := c.load(sp, o.size)
+	v, ok := c.load(sp, o.mask)
 	if !ok {
 		return fault
 	}
@@ -112,7 +112,7 @@ func buildLeave(o *op, in *x86.Inst) bool {
 	o.setSize(stackSize(in))
 	o.fn = func(c *cpu, o *op) status {
 		bp := c.regs.GPR[emu.RBP]
-		v, ok := c.load(bp, o.size)
+		v, ok := c.load(bp, o.mask)
 		if !ok {
 			return fault
 		}
@@ -146,7 +146,7 @@ func execEnter(c *cpu, o *op) status {
 	// Nothing may change before everything was read.
 	words := [32]uint64{bp}
 	for i := uint64(1); i < level; i++ {
-		v, ok := c.load64(bp - 8*i)
+		v, ok := c.load(bp-8*i, ^uint64(0))
 		if !ok {
 			return fault
 		}
@@ -193,7 +193,7 @@ func buildPopf(size uint8) func(*op, *x86.Inst) bool {
 		o.setSize(size)
 		o.fn = func(c *cpu, o *op) status {
 			sp := c.regs.GPR[emu.RSP]
-			v, ok := c.load(sp, o.size)
+			v, ok := c.load(sp, o.mask)
 			if !ok {
 				return fault
 			}

@@ -92,7 +92,7 @@ func repeat(once func(*cpu, *op) status, more func(*flags) bool) func(*cpu, *op)
 				c.regs.RIP = o.next
 				return moved
 			}
-			if st == dirty || i >= c.left || i%interruptInterval == 0 {
+			if st == dirty || c.once || i >= c.left || i%interruptInterval == 0 {
 				return moved
 			}
 			c.traceInsn(o)
@@ -122,7 +122,7 @@ func (c *cpu) advance(o *op, reg uint8) {
 }
 
 func execMovs(c *cpu, o *op) status {
-	v, ok := c.load(c.source(o), o.size)
+	v, ok := c.load(c.source(o), o.mask)
 	if !ok {
 		return fault
 	}
@@ -143,7 +143,7 @@ func execStos(c *cpu, o *op) status {
 }
 
 func execLods(c *cpu, o *op) status {
-	v, ok := c.load(c.source(o), o.size)
+	v, ok := c.load(c.source(o), o.mask)
 	if !ok {
 		return fault
 	}
@@ -154,7 +154,7 @@ func execLods(c *cpu, o *op) status {
 
 // execScas compares the accumulator with memory.
 func execScas(c *cpu, o *op) status {
-	v, ok := c.load(c.destination(o), o.size)
+	v, ok := c.load(c.destination(o), o.mask)
 	if !ok {
 		return fault
 	}
@@ -165,11 +165,11 @@ func execScas(c *cpu, o *op) status {
 
 // execCmps compares memory at RSI with memory at RDI.
 func execCmps(c *cpu, o *op) status {
-	a, ok := c.load(c.source(o), o.size)
+	a, ok := c.load(c.source(o), o.mask)
 	if !ok {
 		return fault
 	}
-	b, ok := c.load(c.destination(o), o.size)
+	b, ok := c.load(c.destination(o), o.mask)
 	if !ok {
 		return fault
 	}

@@ -101,8 +101,8 @@ func buildPrivileged(o *op, _ *x86.Inst) bool {
 
 // execRDTSC: time is the number of instructions the CPU has executed before.
 func execRDTSC(c *cpu) {
-	c.setReg(emu.RAX, c.count, 4)
-	c.setReg(emu.RDX, c.count>>32, 4)
+	c.setReg(emu.RAX, c.count(), 4)
+	c.setReg(emu.RDX, c.count()>>32, 4)
 }
 
 // cpuVendor is the processor's name in leaf 0.
