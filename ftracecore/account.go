@@ -21,10 +21,12 @@ func (c *Core) hashRecUpdate(ops *Ops, notrace, inc bool) (update bool) {
 			return excluded.Has(ip) && (filter.Empty() || filter.Has(ip))
 		}
 	}
+	w := c.newWalk()
 	c.Records(func(rec *Record) bool {
 		if rec.Has(RecDisabled) && !rec.Has(RecEnabled) || !match(rec.IP) {
 			return true
 		}
+		before := rec.Flags
 		if inc {
 			if rec.Count == MaxRefs {
 				c.warnKill("__ftrace_hash_rec_update", "the reference count of %s overflows", c.siteName(rec.IP))
@@ -38,11 +40,19 @@ func (c *Core) hashRecUpdate(ops *Ops, notrace, inc bool) (update bool) {
 			}
 			c.countOut(rec, ops)
 		}
+		if w != nil {
+			w.note("%s now %d%s", c.siteName(rec.IP), rec.Count, flagChange(before, rec.Flags))
+		}
 		if c.checkRecord(rec, true, false) != ignore {
 			update = true
 		}
 		return true
 	})
+	if inc {
+		c.stepWalk(w, "count "+ops.quoted()+" in at %s")
+	} else {
+		c.stepWalk(w, "count "+ops.quoted()+" out at %s")
+	}
 	return update
 }
 

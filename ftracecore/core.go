@@ -50,7 +50,7 @@ type Addresses struct {
 	ListEnd          uint64 // ftrace_list_end
 }
 
-// Config says what a core stands on. All fields but the last two are needed.
+// Config says what a core stands on. Tracer, Sched and Explain may be zero.
 type Config struct {
 	Text        Text
 	Trampolines Trampolines
@@ -58,8 +58,10 @@ type Config struct {
 	Addresses   Addresses
 	Profile     Profile
 	Design      Design
+	Mistakes    Mistakes
 	Tracer      trace.Tracer // nil: nobody watches
 	Sched       Sched        // nil: calls run straight through
+	Explain     bool         // keep the steps of each Decision
 }
 
 // Core is the state of ftrace in one kernel. It belongs to one thread at a
@@ -71,9 +73,11 @@ type Core struct {
 	addr     Addresses
 	profile  Profile
 	design   Design
+	mistakes Mistakes
 	tracer   trace.Tracer
 	mask     trace.Mask
 	sched    Sched
+	explain  bool
 
 	// DirectMutex, FtraceLock and TextMutex are the kernel's locks of those names.
 	DirectMutex, FtraceLock, TextMutex Lock
@@ -100,6 +104,8 @@ type Core struct {
 	warnings []Warning
 	decision *Decision // being made
 	last     *Decision // made last
+	hung     *Deadlock // a thread waits for ever, with locks held
+	agreed   []*Ops    // direct ops that made way for the IPMODIFY ops being registered; under direct_mutex
 	recur    recursion
 }
 
@@ -114,7 +120,7 @@ type Warning struct {
 func New(cfg Config) *Core {
 	c := &Core{
 		text: cfg.Text, tramps: cfg.Trampolines, kallsyms: cfg.Kallsyms, addr: cfg.Addresses,
-		profile: cfg.Profile, design: cfg.Design, tracer: cfg.Tracer, sched: cfg.Sched,
+		profile: cfg.Profile, design: cfg.Design, mistakes: cfg.Mistakes, tracer: cfg.Tracer, sched: cfg.Sched, explain: cfg.Explain,
 		DirectMutex: Lock{Name: "direct_mutex"}, FtraceLock: Lock{Name: "ftrace_lock"}, TextMutex: Lock{Name: "text_mutex"},
 		direct: emptyHash(), enabled: true, lastEn: true, warned: make(map[string]bool),
 	}
@@ -165,7 +171,7 @@ func (c *Core) Warnings() []Warning {
 func (c *Core) warn(fn, format string, args ...any) {
 	w := Warning{Func: fn, Text: fmt.Sprintf(format, args...)}
 	c.warnings = append(c.warnings, w)
-	c.step("WARN in %s: %s", w.Func, w.Text)
+	c.step("WARN by %s: %s", w.Func, w.Text)
 	if c.mask.Has(trace.Warn) {
 		c.tracer.Trace(&trace.Event{Kind: trace.Warn, Name: w.Func, Text: w.Text})
 	}
@@ -182,7 +188,7 @@ func (c *Core) warnOnce(fn, place, format string, args ...any) {
 // kill makes ftrace end itself (ftrace_kill): no call of the API works any
 // more, no text is changed, what sites call keeps running.
 func (c *Core) kill() {
-	c.step("ftrace_kill: ftrace is disabled, sites stay as they are")
+	c.step("ftrace_kill: ftrace is disabled for good, sites keep their bytes")
 	c.disabled = true
 	c.enabled = false
 	c.traceFunc = c.stubFunc
@@ -195,8 +201,12 @@ func (c *Core) warnKill(fn, format string, args ...any) {
 }
 
 // run makes a call of the API: it collects the decision, reports it and turns
-// a thread that waits for itself into an error.
+// a thread that waits for itself into an error of the outermost call, because
+// none of the calls in between ever returns.
 func (c *Core) run(api string, ops *Ops, fn func() error) (err error) {
+	if c.hung != nil {
+		return c.hung
+	}
 	outer := c.decision
 	c.decision = &Decision{API: api}
 	if ops != nil {
@@ -205,14 +215,17 @@ func (c *Core) run(api string, ops *Ops, fn func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			d, ok := p.(deadlocked)
-			if !ok {
+			if !ok || outer != nil {
+				c.decision = outer
 				panic(p)
 			}
-			err = &Deadlock{Lock: d.lock.Name}
+			c.hung = &Deadlock{Lock: d.lock.Name}
+			c.step("%s", c.hung)
+			err = c.hung
 		}
 		c.decision.Ret = Ret(err)
-		if e, ok := err.(*Error); ok && e.Decision == nil {
-			e.Decision = c.decision
+		if e, ok := err.(*Error); ok {
+			e.API, e.Ops, e.Decision = c.decision.API, c.decision.Ops, c.decision
 		}
 		if outer != nil {
 			outer.nest(c.decision)

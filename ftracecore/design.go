@@ -11,6 +11,11 @@ import (
 // The rest of the core does not know which one is in force.
 type Design struct {
 	name string
+	// Protocol is what the design expects of the owner of a direct ops.
+	Protocol Protocol
+	// locksDirect tells whether direct_mutex is held while ops is registered by
+	// register_ftrace_function. Nil: always.
+	locksDirect func(ops *Ops) bool
 	// prepare is called before an ops is registered, with direct_mutex held
 	// (prepare_direct_functions_for_ipmodify). An error from which Ret gives a
 	// negative value fails the registration.
@@ -22,13 +27,49 @@ type Design struct {
 	// which an IPMODIFY ops has, with ftrace_lock held but for the check of a
 	// modified target.
 	directMeetsIPModify func(c *Core, ops *Ops, rec *Record) error
+	// negotiate is called with ftrace_lock held when ops is on the list and
+	// before its sites are marked; it may give the lock up meanwhile. Nil: nothing
+	// to negotiate there.
+	negotiate func(c *Core, ops *Ops) error
+	// swapWhileAdding says that modify only changes the table of direct
+	// functions while the registration of the ops has not returned yet.
+	swapWhileAdding bool
 }
+
+// A Protocol is what the owner of a direct ops does when a livepatch shares its
+// function.
+type Protocol uint8
+
+// The protocols.
+const (
+	// RetryOnAgain: ops_func answers -EAGAIN to ENABLE_SELF, which fails the
+	// registration; the owner makes a trampoline that can share and registers
+	// again.
+	RetryOnAgain Protocol = iota
+	// FlagOnAgain: the registration fails with -EAGAIN by itself; the owner makes
+	// a trampoline that can share, sets SHARE_IPMODIFY on the ops, and registers
+	// again.
+	FlagOnAgain
+	// UpdateInPlace: ops_func makes the trampoline that can share and modifies
+	// the ops, also while its registration is under way.
+	UpdateInPlace
+)
+
+// Design is the design in force.
+func (c *Core) Design() Design { return c.design }
+
+func (d Design) holdsDirect(ops *Ops) bool { return d.locksDirect == nil || d.locksDirect(ops) }
 
 // Name is the design's name as flags spell it.
 func (d Design) Name() string { return d.name }
 
 // Designs lists the designs there are, the default first.
-func Designs() []Design { return []Design{OpsFuncDesign()} }
+func Designs() []Design {
+	return []Design{
+		OpsFuncDesign(), EagainFlagDesign(), RinseRepeatDesign(),
+		RinseRepeatNoDirectMutexDesign(), RinseRepeatGuardedDesign(),
+	}
+}
 
 // ParseDesign finds a design by name.
 func ParseDesign(name string) (Design, error) {
@@ -56,18 +97,24 @@ func OpsFuncDesign() Design {
 			if filter == nil {
 				return c.oops("register_ftrace_function", "ops %q is IPMODIFY and never had a filter: its hash is NULL", ops.Name)
 			}
+			if c.explain {
+				c.step("%q is IPMODIFY: look for direct ops on its %s, in the order of its hash: %s",
+					ops.Name, plural(filter.Count(), "site"), c.siteNames(filter))
+			}
 			var err error
 			c.eachDirectPeer(filter, func(ip uint64, peer *Ops) bool {
 				if peer.OpsFunc == nil {
-					err = c.refuseOwned(EBUSY, c.siteName(ip), []string{peer.Name}, "it has a direct function whose owner has no ops_func")
+					err = c.refuseOwned(EBUSY, c.siteName(ip), []string{peer.Name}, "it has a direct function without an ops_func").
+						because("An IPMODIFY ops may join a direct function only if the owner of that agrees, which it does through its ops_func.")
 					return false
 				}
-				if ret := c.ask(peer, EnablePeer); ret != 0 {
+				if ret := c.ask(peer, EnablePeer, ip); ret != 0 {
 					// As the kernel: peers asked before stay in shared mode; a
 					// positive answer ends the asking and lets the registration go on.
-					err = c.answered(ret, ip, peer, EnablePeer)
+					err = c.answered(ret, ip, []string{peer.Name}, peer, EnablePeer)
 					return false
 				}
+				c.agreed = append(c.agreed, peer)
 				return true
 			})
 			if Ret(err) < 0 {
@@ -85,21 +132,22 @@ func OpsFuncDesign() Design {
 			}
 			c.Acquire(&c.DirectMutex)
 			defer c.Release(&c.DirectMutex)
-			c.eachDirectPeer(filter, func(_ uint64, peer *Ops) bool {
+			c.eachDirectPeer(filter, func(ip uint64, peer *Ops) bool {
 				if peer.OpsFunc != nil {
-					c.ask(peer, DisablePeer)
+					c.ask(peer, DisablePeer, ip)
 				}
 				return true
 			})
 			return nil
 		},
 		directMeetsIPModify: func(c *Core, ops *Ops, rec *Record) error {
+			owners := c.ipmodifyOwners(rec.IP, ops)
 			if ops.OpsFunc == nil {
-				return c.refuseOwned(EBUSY, c.siteName(rec.IP), c.ipmodifyOwners(rec.IP, ops),
-					"it has IPMODIFY and direct ops %q has no ops_func to share it", ops.Name)
+				return c.refuseOwned(EBUSY, c.siteName(rec.IP), owners, "it already has IPMODIFY").
+					because(fmt.Sprintf("A direct ops may join only if its owner says that its trampoline respects the changed instruction pointer, which it does through an ops_func; %q has none.", ops.Name))
 			}
-			if ret := c.ask(ops, EnableSelf); ret != 0 {
-				return c.answered(ret, rec.IP, ops, EnableSelf)
+			if ret := c.ask(ops, EnableSelf, rec.IP); ret != 0 {
+				return c.answered(ret, rec.IP, owners, ops, EnableSelf)
 			}
 			return nil
 		},
@@ -123,23 +171,46 @@ func (c *Core) eachDirectPeer(filter *Hash, fn func(ip uint64, peer *Ops) bool) 
 	})
 }
 
-// ask calls the ops_func of ops.
-func (c *Core) ask(ops *Ops, cmd Command) int {
+// ask calls the ops_func of ops, because of the site at ip. The kernel does not
+// tell the ops_func which site it is.
+func (c *Core) ask(ops *Ops, cmd Command, ip uint64) int {
 	c.point("ops_func " + cmd.String() + " of " + ops.Name)
+	if c.explain {
+		c.step("ask the ops_func of %q, because of %s: %s", ops.Name, c.siteName(ip), cmd)
+	}
 	ret := ops.OpsFunc(ops, cmd)
-	c.step("ops_func of %q, asked %s, answers %s", ops.Name, cmd, RetName(ret))
+	switch {
+	case cmd == DisablePeer && ret != 0:
+		c.step("%q answers %s, which nobody looks at", ops.Name, RetName(ret))
+	case ret > 0:
+		c.step("%q answers %s: it ends the asking and counts as success", ops.Name, RetName(ret))
+	default:
+		c.step("%q answers %s", ops.Name, RetName(ret))
+	}
 	if c.mask.Has(trace.OpsFunc) {
 		c.tracer.Trace(&trace.Event{Kind: trace.OpsFunc, Name: ops.Name, Text: cmd.String(), Ret: ret})
 	}
 	return ret
 }
 
-// answered is the error for an ops_func that did not answer 0.
-func (c *Core) answered(ret int, ip uint64, ops *Ops, cmd Command) error {
-	return &Error{
-		Ret: ret, Site: c.siteName(ip), Owners: []string{ops.Name},
-		Rule: fmt.Sprintf("ops_func answered %s to %s", RetName(ret), cmd),
+// answered is the error for an ops_func that did not answer 0 when asked because
+// of the site at ip, which the owners have.
+func (c *Core) answered(ret int, ip uint64, owners []string, ops *Ops, cmd Command) error {
+	e := &Error{Ret: ret, Site: c.siteName(ip), Owners: owners}
+	if cmd == EnableSelf {
+		e.Rule = fmt.Sprintf("the ops_func of %q answered %s to %s, asked as the site has IPMODIFY", ops.Name, RetName(ret), cmd)
+	} else {
+		e.Rule = fmt.Sprintf("the ops_func of %q, which has a direct function there, answered %s to %s", ops.Name, RetName(ret), cmd)
 	}
+	switch {
+	case ret == -int(EAGAIN) && cmd == EnableSelf:
+		e.Because = "ftrace passes the answer on as it is. By -EAGAIN an owner means that its trampoline cannot share yet: it makes one that can, and tries again."
+	case ret == -int(EAGAIN):
+		e.Because = "ftrace passes the answer on as it is. By -EAGAIN an owner means that it is busy, so that whoever enables the patch should try again."
+	default:
+		e.Because = "ftrace passes the answer on as it is and adds no meaning to it."
+	}
+	return e
 }
 
 func (c *Core) oops(fn, format string, args ...any) error {

@@ -28,16 +28,33 @@ func (c *Core) addDirect(ip, addr uint64) {
 //
 // As the kernel: an entry with another address stays.
 func (c *Core) removeDirect(filter *Hash, addr uint64) {
+	gone, stale := c.newWalk(), c.newWalk()
 	filter.each(func(e hashEntry) bool {
 		if d := c.direct.find(e.ip); d != nil {
+			w := gone
 			if d.direct == addr {
 				c.direct.remove(e.ip)
 			} else {
-				c.step("leave the entry of %s in direct_functions: it holds another address", c.siteName(e.ip))
+				w = stale
+			}
+			if w != nil {
+				w.note("%s", c.siteName(e.ip))
 			}
 		}
 		return true
 	})
+	c.stepWalk(gone, "direct_functions: take %s out")
+	c.stepWalk(stale, "direct_functions: leave %s in, as the entry holds another address")
+}
+
+// directTaken is the refusal of a second direct function for the site at ip.
+func (c *Core) directTaken(ip uint64, not *Ops) error {
+	owners := c.owners(ip, OpsDirect, not)
+	e := c.refuseOwned(EBUSY, c.siteName(ip), owners, "it already has a direct function")
+	if len(owners) == 0 {
+		return e.because("The table direct_functions has an entry for it that no registered ops owns: one left behind by an unregistration that named another address, or by a filter that was changed while registered.")
+	}
+	return e.because("The table direct_functions holds one function for each site, so that a second direct caller, such as a BPF trampoline, must wait until the first is gone. No ops_func is asked.")
 }
 
 // checkDirect tells whether ops is one that register made direct
@@ -60,13 +77,15 @@ func (c *Core) RegisterDirectMulti(ops *Ops, addr uint64) error {
 	return c.run("register_ftrace_direct_multi", ops, func() error {
 		switch {
 		case ops.Func != nil || ops.Trampoline != 0:
-			return c.refuse(EINVAL, "", "ops %q has a function or a trampoline already", ops.Name)
+			return c.refuse(EINVAL, "", "ops %q has a function or a trampoline already", ops.Name).
+				because("They are ftrace's to set. A registration that failed leaves them set, so that its owner must clear both before it tries again.")
 		case !ops.Has(OpsInit):
 			return c.refuse(EINVAL, "", "ops %q is not initialised: it never had a filter", ops.Name)
 		case ops.Has(OpsEnabled):
 			return c.refuse(EINVAL, "", "ops %q is registered already", ops.Name)
 		case ops.Filter().Empty():
-			return c.refuse(EINVAL, "", "the filter of ops %q is empty: DIRECT may not select all functions", ops.Name)
+			return c.refuse(EINVAL, "", "the filter of ops %q is empty: DIRECT may not select all functions", ops.Name).
+				because(allFunctions)
 		}
 		c.Acquire(&c.DirectMutex)
 		defer c.Release(&c.DirectMutex)
@@ -74,7 +93,7 @@ func (c *Core) RegisterDirectMulti(ops *Ops, addr uint64) error {
 		var busy error
 		filter.each(func(e hashEntry) bool {
 			if c.direct.Has(e.ip) {
-				busy = c.refuseOwned(EBUSY, c.siteName(e.ip), c.owners(e.ip, OpsDirect, ops), "it already has a direct function")
+				busy = c.directTaken(e.ip, ops)
 			}
 			return busy == nil
 		})
@@ -82,17 +101,23 @@ func (c *Core) RegisterDirectMulti(ops *Ops, addr uint64) error {
 			return busy
 		}
 		filter.each(func(e hashEntry) bool { c.addDirect(e.ip, addr); return true })
+		if c.explain {
+			c.step("direct_functions: enter %s, to call %s: %s", plural(filter.Count(), "site"), c.symbolic(addr, false), c.siteNames(filter))
+		}
 		ops.Func = c.directFunc
 		// As the kernel: the owner's own flags are lost.
-		ops.Flags = multiFlags
+		ops.Flags = multiFlags | ops.Flags&OpsShare
 		ops.Trampoline = c.addr.FtraceRegsCaller
 		err := c.registerNolock(ops)
 		if err != nil {
-			c.removeDirect(filter, addr)
+			if !c.mistakes.KeepEntry {
+				c.removeDirect(filter, addr)
+			}
 			if c.profile.ResetDirectOnFailure {
 				ops.Func, ops.Trampoline = nil, 0
 			} else {
-				c.step("function and trampoline of %q stay set: a retry is -EINVAL until its owner clears them", ops.Name)
+				c.step("func and trampoline of %q stay set", ops.Name)
+				leaves(err, "Function and trampoline of %q stay set: a retry is -EINVAL until its owner clears them.", ops.Name)
 			}
 		}
 		return err
@@ -146,25 +171,55 @@ func (c *Core) ModifyDirectMultiNolock(ops *Ops, addr uint64) error {
 // the same sites: as long as that is there they call ftrace_regs_caller, which
 // looks the direct function up.
 func (c *Core) modifyDirect(ops *Ops, addr uint64) error {
+	switch {
+	case c.mistakes.RelockDirectMutex:
+		c.Acquire(&c.DirectMutex)
+		defer c.Release(&c.DirectMutex)
+	case c.mistakes.DisableThenEnable:
+		return c.disableThenEnable(ops, addr)
+	case ops.Has(OpsAdding) && c.design.swapWhileAdding:
+		c.swapDirect(ops, addr)
+		return nil
+	}
+	c.step("register tmp_ops on the same sites, so that they call ftrace_regs_caller, which looks the direct function up")
 	c.tmpOps.init()
 	c.tmpOps.hash = ops.hash
 	if err := c.registerNolock(c.tmpOps); err != nil {
 		return err
 	}
 	var err error
-	if c.profile.SelfOnModify {
+	if c.profile.SelfOnModify && !c.mistakes.NoSelfOnModify {
 		err = c.hashUpdateIPModify(ops, ops.Filter(), ops.Filter(), true)
 	}
 	if err == nil {
-		c.Acquire(&c.FtraceLock)
-		ops.Filter().each(func(e hashEntry) bool {
-			if d := c.direct.find(e.ip); d != nil {
-				d.direct = addr
-			}
-			return true
-		})
-		c.Release(&c.FtraceLock)
+		c.swapDirect(ops, addr)
 	}
+	c.step("unregister tmp_ops")
 	_ = c.unregister(c.tmpOps)
 	return err
+}
+
+// swapDirect gives all sites of ops another direct function in the table.
+func (c *Core) swapDirect(ops *Ops, addr uint64) {
+	c.Acquire(&c.FtraceLock)
+	defer c.Release(&c.FtraceLock)
+	ops.Filter().each(func(e hashEntry) bool {
+		if d := c.direct.find(e.ip); d != nil {
+			d.direct = addr
+		}
+		return true
+	})
+	if c.explain {
+		c.step("direct_functions: the entries now hold %s", c.symbolic(addr, false))
+	}
+}
+
+// disableThenEnable is the mistake of that name: between the two steps calls go
+// past the old direct function and the new one.
+func (c *Core) disableThenEnable(ops *Ops, addr uint64) error {
+	if err := c.unregister(ops); err != nil {
+		return err
+	}
+	c.swapDirect(ops, addr)
+	return c.registerNolock(ops)
 }

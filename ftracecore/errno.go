@@ -49,7 +49,16 @@ type Error struct {
 	Site string
 	// Owners are the ops that stood in the way.
 	Owners []string
-	// Decision tells how it came to that, step by step.
+	// API and Ops are the call that failed: the kernel function, and the name of
+	// the ops it was made for.
+	API, Ops string
+	// Because is the reason for the rule, in whole sentences; "" where the rule
+	// says it all.
+	Because string
+	// Left are sentences that tell what the failed call left behind.
+	Left []string
+	// Decision tells how it came to that, step by step; its steps are there only
+	// with Config.Explain.
 	Decision *Decision
 }
 
@@ -61,6 +70,11 @@ func (e *Error) Error() string {
 	if e.Site != "" {
 		fmt.Fprintf(&b, "site %s: ", e.Site)
 	}
+	e.writeRule(&b)
+	return b.String()
+}
+
+func (e *Error) writeRule(b *strings.Builder) {
 	b.WriteString(e.Rule)
 	for i, o := range e.Owners {
 		if i == 0 {
@@ -68,9 +82,49 @@ func (e *Error) Error() string {
 		} else {
 			b.WriteString(" and ")
 		}
-		fmt.Fprintf(&b, "%q", o)
+		fmt.Fprintf(b, "%q", o)
+	}
+}
+
+// Explain tells in one paragraph what was called, which function, owner and rule
+// stood in the way, why the rule is there, and what the failed call left behind.
+func (e *Error) Explain() string {
+	var b strings.Builder
+	if e.API != "" {
+		b.WriteString(e.API)
+		if e.Ops != "" {
+			fmt.Fprintf(&b, " of %q", e.Ops)
+		}
+		fmt.Fprintf(&b, " returned %s", RetName(e.Ret))
+	} else {
+		b.WriteString(RetName(e.Ret))
+	}
+	if e.Site != "" {
+		fmt.Fprintf(&b, " because of function %s", e.Site)
+	}
+	b.WriteString(": ")
+	e.writeRule(&b)
+	b.WriteString(".")
+	if e.Because != "" {
+		b.WriteString(" " + e.Because)
+	}
+	for _, s := range e.Left {
+		b.WriteString(" " + s)
 	}
 	return b.String()
+}
+
+// because adds the reason for the rule.
+func (e *Error) because(sentences string) *Error {
+	e.Because = sentences
+	return e
+}
+
+// leaves notes in err, where it is an *Error, what the failed call left behind.
+func leaves(err error, format string, args ...any) {
+	if e, ok := err.(*Error); ok {
+		e.Left = append(e.Left, fmt.Sprintf(format, args...))
+	}
 }
 
 // Is makes errors.Is(err, EBUSY) hold for an error with that number.

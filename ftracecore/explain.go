@@ -8,16 +8,18 @@ import (
 
 // A Decision tells how one call of the API came to its result.
 type Decision struct {
-	API   string // the kernel function called
-	Ops   string // the ops it was called for, "" where none
-	Ret   int    // what it returned
-	Steps []Step
+	API string `json:"api"`           // the kernel function called
+	Ops string `json:"ops,omitempty"` // the ops it was called for, "" where none
+	Ret int    `json:"ret"`           // what it returned
+	// Steps are in the order in which things happened. They are kept only with
+	// Config.Explain.
+	Steps []Step `json:"steps,omitempty"`
 }
 
 // A Step is one thing that was looked at, asked, changed or taken back.
 type Step struct {
-	Text   string
-	Nested *Decision // the call of the API that this step was, made from inside an ops_func
+	Text   string    `json:"text"`
+	Nested *Decision `json:"nested,omitempty"` // the call of the API that this step was, made from inside another one
 }
 
 func (d *Decision) nest(inner *Decision) {
@@ -53,24 +55,95 @@ func (d *Decision) String() string {
 	return b.String()
 }
 
-// LastDecision returns how the last call of the API came to its result.
+// LastDecision returns how the last call of the API came to its result; nil
+// before the first.
 func (c *Core) LastDecision() *Decision { return c.last }
 
-// step notes one step of the decision being made.
+// step notes one step of the decision being made. Where an argument takes work
+// to compute, ask c.explain first.
 func (c *Core) step(format string, args ...any) {
-	if c.decision != nil {
+	if c.explain && c.decision != nil {
 		c.decision.Steps = append(c.decision.Steps, Step{Text: fmt.Sprintf(format, args...)})
 	}
 }
 
 // refuse notes and returns an error without owners.
-func (c *Core) refuse(e Errno, site, format string, args ...any) error {
+func (c *Core) refuse(e Errno, site, format string, args ...any) *Error {
 	return c.refuseOwned(e, site, nil, format, args...)
 }
 
 // refuseOwned notes and returns an error that names who stands in the way.
-func (c *Core) refuseOwned(e Errno, site string, owners []string, format string, args ...any) error {
+func (c *Core) refuseOwned(e Errno, site string, owners []string, format string, args ...any) *Error {
 	err := &Error{Ret: -int(e), Rule: fmt.Sprintf(format, args...), Site: site, Owners: owners}
-	c.step("%s", err.Error())
+	c.step("refuse with %s", err)
 	return err
+}
+
+// maxListed is how many sites a step names one by one.
+const maxListed = 16
+
+// A walk collects what a pass over records or hash entries did to each of them,
+// for one step. Nil, which stands for a core that need not explain, collects nothing.
+type walk struct {
+	items []string
+	more  int
+}
+
+func (c *Core) newWalk() *walk {
+	if !c.explain || c.decision == nil {
+		return nil
+	}
+	return &walk{}
+}
+
+// note adds one site. Callers whose arguments take work to compute test w for
+// nil first.
+func (w *walk) note(format string, args ...any) {
+	switch {
+	case w == nil:
+	case len(w.items) == maxListed:
+		w.more++
+	default:
+		w.items = append(w.items, fmt.Sprintf(format, args...))
+	}
+}
+
+func (w *walk) len() int { return len(w.items) + w.more }
+
+func (w *walk) String() string {
+	s := strings.Join(w.items, ", ")
+	if w.more > 0 {
+		s += fmt.Sprintf(" and %d more", w.more)
+	}
+	return s
+}
+
+// stepWalk notes what w collected behind the text, if that is anything. In the
+// text, %s stands for the number of sites.
+func (c *Core) stepWalk(w *walk, text string) {
+	if w != nil && w.len() > 0 {
+		c.step("%s: %s", strings.Replace(text, "%s", plural(w.len(), "site"), 1), w)
+	}
+}
+
+// gained and lost name the flags by which a record changed, in front of each a
+// sign: "+REGS -TRAMP"; "" for no change.
+func flagChange(before, after RecFlags) string {
+	var b strings.Builder
+	for _, n := range recFlagNames {
+		switch {
+		case after&^before&n.flag != 0:
+			b.WriteString(" +" + n.name)
+		case before&^after&n.flag != 0:
+			b.WriteString(" -" + n.name)
+		}
+	}
+	return b.String()
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

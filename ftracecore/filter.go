@@ -104,7 +104,7 @@ func (c *Core) matchRecords(h *Hash, word string) error {
 // (ftrace_set_hash). edit works on a copy.
 func (c *Core) setHash(ops *Ops, filter, reset bool, edit func(*Hash) error) error {
 	if c.disabled {
-		return c.refuse(ENODEV, "", "ftrace is disabled since it killed itself")
+		return c.refuse(ENODEV, "", "ftrace is disabled since it killed itself").because(killed)
 	}
 	c.Acquire(&ops.regexLock)
 	defer c.Release(&ops.regexLock)
@@ -139,14 +139,21 @@ func (c *Core) setHash(ops *Ops, filter, reset bool, edit func(*Hash) error) err
 // (ftrace_hash_move).
 func (c *Core) hashMove(ops *Ops, filter bool, dst **Hash, working *Hash) error {
 	if ops.Has(OpsIPModify) && !filter {
-		return c.refuse(EINVAL, "", "ops %q is IPMODIFY, which may not have a notrace hash", ops.Name)
+		return c.refuse(EINVAL, "", "ops %q is IPMODIFY, which may not have a notrace hash", ops.Name).
+			because("Who takes a function over must name it, and may not name what to leave out.")
 	}
 	installed := working.installed()
 	if filter {
 		// As the kernel: the owners of direct functions are not asked here, so
 		// that a live filter moves an IPMODIFY ops onto their sites unseen.
 		if err := c.ipmodifyUpdate(ops, installed); Ret(err) < 0 {
+			leaves(err, "%q keeps the filter that it had.", ops.Name)
 			return err
+		}
+		if c.explain && !installed.Empty() {
+			c.step("the filter of %q: %s", ops.Name, c.siteNames(installed))
+		} else {
+			c.step("the filter of %q is empty, which selects all functions", ops.Name)
 		}
 	}
 	c.hashRecUpdate(ops, !filter, false)

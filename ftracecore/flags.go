@@ -65,6 +65,7 @@ const (
 	OpsTraceArray                      // private points to a trace instance (owner)
 	OpsPermanent                       // ftrace_enabled may not be cleared while registered (owner)
 	OpsDirect                          // stands for direct callers (core)
+	OpsShare                           // SHARE_IPMODIFY: the direct function can share (owner; design eagain-flag only)
 )
 
 // multiFlags are what register_ftrace_direct_multi gives an ops (MULTI_FLAGS).
@@ -73,6 +74,7 @@ const multiFlags = OpsDirect | OpsSaveRegs
 var opsFlagNames = []string{
 	"ENABLED", "DYNAMIC", "SAVE_REGS", "REGS_IF", "RECURSION", "STUB", "INITIALIZED", "DELETED", "ADDING",
 	"REMOVING", "MODIFYING", "ALLOC_TRAMP", "IPMODIFY", "PID", "RCU", "TRACE_ARRAY", "PERMANENT", "DIRECT",
+	"SHARE_IPMODIFY",
 }
 
 // String lists the flags from the low bit to the high, joined by "|".

@@ -7,6 +7,17 @@ func (c *Core) ipmodifyEnable(ops *Ops) error {
 	return c.hashUpdateIPModify(ops, emptyHash(), nilIfEmpty(ops.Filter()), false)
 }
 
+// negotiateAndMark lets the design talk to owners of direct functions first,
+// where it does so at this point, and then marks the sites.
+func (c *Core) negotiateAndMark(ops *Ops) error {
+	if c.design.negotiate != nil {
+		if err := c.design.negotiate(c, ops); Ret(err) < 0 {
+			return err
+		}
+	}
+	return c.ipmodifyEnable(ops)
+}
+
 // ipmodifyDisable takes the marks away. It cannot fail.
 func (c *Core) ipmodifyDisable(ops *Ops) {
 	_ = c.hashUpdateIPModify(ops, nilIfEmpty(ops.Filter()), emptyHash(), false)
@@ -47,10 +58,11 @@ func (c *Core) hashUpdateIPModify(ops *Ops, old, next *Hash, updateTarget bool) 
 		if isDirect {
 			kind = "DIRECT"
 		}
-		return c.refuse(EINVAL, "", "ops %q is %s, which may not select all functions", ops.Name, kind)
+		return c.refuse(EINVAL, "", "ops %q is %s, which may not select all functions", ops.Name, kind).because(allFunctions)
 	}
 	var err error
 	var taken *Record
+	w := c.newWalk()
 	c.Records(func(rec *Record) bool {
 		if rec.Has(RecDisabled) {
 			return true
@@ -63,18 +75,29 @@ func (c *Core) hashUpdateIPModify(ops *Ops, old, next *Hash, updateTarget bool) 
 		case !inNext:
 			if isIPModify {
 				rec.Flags &^= RecIPModify
+				if w != nil {
+					w.note("%s no longer marked", c.siteName(rec.IP))
+				}
 			}
 		case !rec.Has(RecIPModify):
+			if w != nil {
+				w.note("%s free", c.siteName(rec.IP))
+			}
 			if isIPModify {
 				rec.Flags |= RecIPModify
-				c.step("mark %s as IPMODIFY", c.siteName(rec.IP))
 			}
 		case isIPModify:
+			if w != nil {
+				w.note("%s taken", c.siteName(rec.IP))
+			}
 			taken = rec
 			return false
 		default:
 			if !updateTarget && rec.Has(RecDirect) {
 				c.warnKill(fn, "%s has a direct function already and gets another one while shared", c.siteName(rec.IP))
+			}
+			if c.explain {
+				c.step("record %s has IPMODIFY and %q is direct", c.siteName(rec.IP), ops.Name)
 			}
 			if err = c.design.directMeetsIPModify(c, ops, rec); err != nil {
 				return false
@@ -82,10 +105,13 @@ func (c *Core) hashUpdateIPModify(ops *Ops, old, next *Hash, updateTarget bool) 
 		}
 		return true
 	})
+	c.stepWalk(w, "IPMODIFY: walk the records of the filter of "+ops.quoted()+", %s")
 	if taken == nil {
 		return err
 	}
-	err = c.refuseOwned(EBUSY, c.siteName(taken.IP), c.ipmodifyOwners(taken.IP, ops), "it already has IPMODIFY")
+	err = c.refuseOwned(EBUSY, c.siteName(taken.IP), c.ipmodifyOwners(taken.IP, ops), "it already has IPMODIFY").
+		because("Only one ops may change where a function continues. A livepatch is such an ops, and so is a kprobe with a post handler.")
+	w = c.newWalk()
 	c.Records(func(rec *Record) bool {
 		if rec == taken {
 			return false
@@ -96,12 +122,18 @@ func (c *Core) hashUpdateIPModify(ops *Ops, old, next *Hash, updateTarget bool) 
 			} else {
 				rec.Flags |= RecIPModify
 			}
-			c.step("take back the mark of %s", c.siteName(rec.IP))
+			if w != nil {
+				w.note("%s", c.siteName(rec.IP))
+			}
 		}
 		return true
 	})
+	c.stepWalk(w, "IPMODIFY: put %s back as before")
 	return err
 }
+
+// allFunctions is why some ops need a filter.
+const allFunctions = "A filter that is empty selects all functions, and who takes a function over must name it."
 
 // ipmodifyOwners names the registered IPMODIFY ops that cover ip, other than not.
 func (c *Core) ipmodifyOwners(ip uint64, not *Ops) []string {

@@ -13,6 +13,10 @@ type Sched interface {
 	Unlock(l *Lock)
 	// Point announces a step that others may run before: a callback, a poke, a sleep.
 	Point(what string)
+	// Grace returns when every CPU that is in guest code now has left it, so
+	// that nobody can still be in what was taken out of use before
+	// (synchronize_rcu_tasks).
+	Grace(what string)
 }
 
 // A Lock is a mutex of the model.
@@ -28,7 +32,8 @@ func (l *Lock) Held() bool { return l.held }
 // core; it is caught where the thread entered.
 type deadlocked struct{ lock *Lock }
 
-// A Deadlock is a call that waited for a lock its own thread holds.
+// A Deadlock is a call that waited for a lock its own thread holds. It never
+// returns, nor does any later call of the core: all of them give this error.
 type Deadlock struct{ Lock string }
 
 // Error names the lock.
@@ -68,3 +73,14 @@ func (c *Core) point(what string) {
 		c.sched.Point(what)
 	}
 }
+
+// Grace waits until nobody can still be in code that was taken out of use.
+// Without a Sched there is nobody.
+func (c *Core) Grace(what string) {
+	if c.sched != nil && !c.mistakes.NoGrace {
+		c.sched.Grace(what)
+	}
+}
+
+// Sleep lets the others run, as msleep does.
+func (c *Core) Sleep(what string) { c.point("msleep " + what) }

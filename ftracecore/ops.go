@@ -1,6 +1,9 @@
 package ftracecore
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+)
 
 // A Command is what an ops_func is asked (enum ftrace_ops_cmd).
 type Command int
@@ -108,6 +111,9 @@ func (o *Ops) Covers(ip uint64) bool { return o.hash == nil || o.hash.covers(ip)
 
 // Has tells whether all of the given flags are set.
 func (o *Ops) Has(f OpsFlags) bool { return o.Flags&f == f }
+
+// quoted is the name for texts into which no arguments are put.
+func (o *Ops) quoted() string { return strconv.Quote(o.Name) }
 
 // CallTarget is what trampolines made for this ops call: its function, or the
 // assist function where the core must guard it (ftrace_ops_get_func). Nil for

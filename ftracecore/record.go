@@ -101,3 +101,10 @@ func (c *Core) Location(ip uint64) uint64 {
 // siteName names a site for messages: its function, with the offset if it is
 // not at its start.
 func (c *Core) siteName(ip uint64) string { return c.symbolic(ip, false) }
+
+// siteNames names the sites of a hash in its order, for messages.
+func (c *Core) siteNames(h *Hash) string {
+	w := &walk{}
+	h.each(func(e hashEntry) bool { w.note("%s", c.siteName(e.ip)); return true })
+	return w.String()
+}

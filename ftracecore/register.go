@@ -7,14 +7,27 @@ import "slices"
 // first asks the owners of direct functions on these sites.
 func (c *Core) RegisterFtraceFunction(ops *Ops) error {
 	return c.run("register_ftrace_function", ops, func() error {
-		c.Acquire(&c.DirectMutex)
-		defer c.Release(&c.DirectMutex)
-		if err := c.design.prepare(c, ops); err != nil {
-			return err
+		if c.design.holdsDirect(ops) {
+			c.Acquire(&c.DirectMutex)
+			defer c.Release(&c.DirectMutex)
 		}
-		return c.registerNolock(ops)
+		c.agreed = nil
+		err := c.design.prepare(c, ops)
+		if err == nil {
+			err = c.registerNolock(ops)
+		}
+		if Ret(err) < 0 {
+			for _, peer := range c.agreed {
+				c.step("%q agreed to share and is not told that it need not", peer.Name)
+				leaves(err, "%q had agreed to share before that and stays in shared mode: no DISABLE_PEER follows.", peer.Name)
+			}
+		}
+		return err
 	})
 }
+
+// killed is what it means that ftrace has killed itself.
+const killed = "After a WARN of its own ftrace refuses all calls until the next boot and leaves every site as it is."
 
 // registerNolock is register_ftrace_function_nolock: for callers that hold
 // direct_mutex.
@@ -28,20 +41,23 @@ func (c *Core) registerNolock(ops *Ops) error {
 // startup makes ops part of the machinery (ftrace_startup).
 func (c *Core) startup(ops *Ops) error {
 	if c.disabled {
-		return c.refuse(ENODEV, "", "ftrace is disabled since it killed itself")
+		return c.refuse(ENODEV, "", "ftrace is disabled since it killed itself").because(killed)
 	}
 	if err := c.link(ops); err != nil {
 		return err
 	}
 	c.startUp++
 	ops.Flags |= OpsEnabled | OpsAdding
-	if err := c.ipmodifyEnable(ops); Ret(err) < 0 {
+	if err := c.negotiateAndMark(ops); Ret(err) < 0 {
 		c.unlink(ops)
 		c.startUp--
 		// As the kernel: ADDING and ALLOC_TRAMP stay set.
 		ops.Flags &^= OpsEnabled
 		c.freeTrampoline(ops)
-		c.step("rolled back: %q is unlinked, %s stay in its flags", ops.Name, ops.Flags&(OpsAdding|OpsAllocTramp|OpsDynamic))
+		if c.explain {
+			c.step("roll back: %q is off the list, no site was counted or patched; its flags keep %s", ops.Name, ops.Flags&(OpsAdding|OpsAllocTramp))
+		}
+		leaves(err, "%q is off the list again, no site was counted or patched; its flags keep %s.", ops.Name, ops.Flags&(OpsAdding|OpsAllocTramp))
 		return err
 	}
 	var cmd command
@@ -78,7 +94,8 @@ func (c *Core) link(ops *Ops) error {
 		c.warn(fn, "ops %q is registered already", ops.Name)
 		return c.refuse(EBUSY, "", "ops %q is registered already", ops.Name)
 	case !c.enabled && ops.Has(OpsPermanent):
-		return c.refuse(EBUSY, "", "ops %q is PERMANENT and kernel.ftrace_enabled is 0", ops.Name)
+		return c.refuse(EBUSY, "", "ops %q is PERMANENT and kernel.ftrace_enabled is 0", ops.Name).
+			because("A PERMANENT ops, as a livepatch is, must not be switched off by that sysctl, so it cannot be registered while it is off.")
 	}
 	if !ops.Static {
 		ops.Flags |= OpsDynamic
@@ -86,6 +103,9 @@ func (c *Core) link(ops *Ops) error {
 	c.list = slices.Insert(c.list, 0, ops)
 	ops.savedFunc = ops.Func
 	c.updateTrampoline(ops)
+	if c.explain {
+		c.step("put %q at the head of the list, in front of %s", ops.Name, plural(len(c.list)-1, "other ops"))
+	}
 	if c.enabled {
 		c.updateTraceFunction()
 	}
@@ -103,6 +123,7 @@ func (c *Core) unlink(ops *Ops) error {
 		return c.refuse(EPERM, "", "ops %q is not on the list", ops.Name)
 	}
 	c.list = slices.Delete(c.list, i, i+1)
+	c.step("take %q off the list", ops.Name)
 	if c.enabled {
 		c.updateTraceFunction()
 	}
@@ -123,6 +144,7 @@ func (c *Core) updateTrampoline(ops *Ops) {
 		}
 		ops.Trampoline = addr
 		ops.Flags |= OpsAllocTramp
+		c.step("make a trampoline for %q alone", ops.Name)
 	case ops.Has(OpsAllocTramp):
 		if err := c.tramps.Retarget(ops, c.CallTarget(ops)); err != nil {
 			c.warnKill("arch_ftrace_update_trampoline", "the trampoline of %q could not be changed: %v", ops.Name, err)
@@ -138,6 +160,7 @@ func (c *Core) freeTrampoline(ops *Ops) {
 	if ops.Has(OpsDynamic|OpsAllocTramp) && ops.Trampoline != 0 {
 		c.tramps.Free(ops)
 		ops.Trampoline = 0
+		c.step("free the trampoline of %q", ops.Name)
 	}
 }
 
@@ -161,7 +184,7 @@ func (c *Core) unregister(ops *Ops) error {
 // shutdown takes ops out of the machinery (ftrace_shutdown).
 func (c *Core) shutdown(ops *Ops) error {
 	if c.disabled {
-		return c.refuse(ENODEV, "", "ftrace is disabled since it killed itself")
+		return c.refuse(ENODEV, "", "ftrace is disabled since it killed itself").because(killed)
 	}
 	if err := c.unlink(ops); err != nil {
 		return err
@@ -187,6 +210,9 @@ func (c *Core) shutdown(ops *Ops) error {
 		ops.old, c.removed = hashes{}, nil
 		ops.Flags &^= OpsRemoving
 	}
+	if ops.Has(OpsDynamic) {
+		c.Grace("before the trampoline of " + ops.Name + " is freed")
+	}
 	c.freeTrampoline(ops)
 	return nil
 }
@@ -210,7 +236,7 @@ func (c *Core) SetEnabled(on bool) error {
 		c.Acquire(&c.FtraceLock)
 		defer c.Release(&c.FtraceLock)
 		if c.disabled {
-			return c.refuse(ENODEV, "", "ftrace is disabled since it killed itself")
+			return c.refuse(ENODEV, "", "ftrace is disabled since it killed itself").because(killed)
 		}
 		c.enabled = on
 		if c.lastEn == on {

@@ -43,7 +43,7 @@ func (c *Core) RegisterDirect(ip, addr uint64) error {
 			return c.refuse(ENODEV, "", "%s is no ftrace site", c.symbolic(ip, false))
 		}
 		if c.direct.Has(loc) {
-			return c.refuseOwned(EBUSY, c.siteName(loc), c.owners(loc, OpsDirect, nil), "it already has a direct function")
+			return c.directTaken(loc, nil)
 		}
 		if c.record(loc).Has(RecDirect) {
 			c.warn(fn, "%s is direct and has no direct function", c.siteName(loc))

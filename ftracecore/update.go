@@ -44,6 +44,9 @@ func (c *Core) setTraceFunc(fn *Func) bool {
 		return false
 	}
 	c.textFunc = fn
+	if c.explain {
+		c.step("ftrace_caller and ftrace_regs_caller call %s", c.symbolic(fn.Addr, false))
+	}
 	return true
 }
 
@@ -73,6 +76,7 @@ func (c *Core) replaceCode(enable bool) {
 		c.bug(err)
 		return
 	}
+	w := c.newWalk()
 	for i, rec := range recs {
 		changes[i].New = x86.Nop5
 		if c.checkRecord(rec, enable, false) != makeNop {
@@ -81,8 +85,11 @@ func (c *Core) replaceCode(enable bool) {
 			changes[i].New = c.callBytes(rec.IP, c.newTarget(rec))
 		}
 		c.checkRecord(rec, enable, true)
+		if w != nil {
+			w.note("%s to %s", c.siteName(rec.IP), c.siteText(changes[i]))
+		}
 	}
-	c.step("patch %s", plural(len(changes), "site"))
+	c.stepWalk(w, "patch %s")
 	if err := c.text.Apply(changes); err != nil {
 		c.bug(err)
 	}
@@ -105,9 +112,16 @@ func (c *Core) bug(err error) {
 	c.warnKill("ftrace_bug", "%v", err)
 }
 
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
+// siteText is the new instruction of a site, for messages.
+func (c *Core) siteText(ch patcher.Change) string {
+	form, target := x86.ParseSite(ch.New, ch.IP)
+	if form != x86.FormCall {
+		return form.String()
 	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	for _, op := range c.list {
+		if op.Trampoline == target && op.Has(OpsAllocTramp) {
+			return fmt.Sprintf("call the trampoline of %q", op.Name)
+		}
+	}
+	return "call " + c.symbolic(target, false)
 }
