@@ -221,6 +221,7 @@ static void on_code(uc_engine *uc, uint64_t addr, uint32_t size, void *user)
 		k->self_known = false;
 	k->prev = false;
 	k->counted = false;
+	k->split_size = 0;
 	if (k->code_moved || requested(k) || k->count >= k->limit ||
 	    (k->use_until && addr == k->until && k->count) || is_gate(k, addr) || overdue(k)) {
 		k->regs.rip = addr;
@@ -270,12 +271,21 @@ static bool is_wx(const ft_core *k, uint64_t page)
 	return lo < k->wx_len && k->wx[lo] == page;
 }
 
-/* A store, while there is memory that is writable and executable. */
+/* Before a store. */
 static void on_store(uc_engine *uc, uc_mem_type type, uint64_t addr, int size, int64_t value, void *user)
 {
 	ft_core *k = user;
 	uint64_t last = addr + (uint64_t)size - 1;
-	if (!is_wx(k, addr >> 12) && !is_wx(k, last >> 12))
+
+	if ((addr ^ last) >> 12) {
+		/* Unicorn writes what is in the first page, and then perhaps finds
+		   that it may not write what is in the second. */
+		k->split_addr = addr;
+		k->split_size = size;
+		if (uc_mem_read(uc, addr, k->split_old, 4096 - addr % 4096))
+			k->split_size = 0;
+	}
+	if (!k->wx_len || (!is_wx(k, addr >> 12) && !is_wx(k, last >> 12)))
 		return;
 	k->patched = true;
 	k->patched_regs[0] = reg(k, UC_X86_REG_RCX);
@@ -299,6 +309,10 @@ static bool on_fault(uc_engine *uc, uc_mem_type type, uint64_t addr, int size, i
 	k->fault_addr = addr;
 	k->fault_size = size;
 	k->fault_write = type == UC_MEM_WRITE_UNMAPPED || type == UC_MEM_WRITE_PROT;
+	if (k->fault_write && k->split_size && addr % 4096 == 0 && addr - k->split_addr < (uint64_t)k->split_size) {
+		uc_mem_write(uc, k->split_addr, k->split_old, addr - k->split_addr);
+		k->fault_size = k->split_size;
+	}
 	k->why = type == UC_MEM_FETCH_UNMAPPED || type == UC_MEM_FETCH_PROT ? FT_FAULT_FETCH : FT_FAULT;
 	return false;
 }
@@ -393,7 +407,7 @@ uc_err ft_hooks(ft_core *k)
 		err = uc_hook_add(k->uc, &h, UC_HOOK_CODE, (void *)on_code, k, 1, 0);
 	if (!err && k->kind == FT_TRACED)
 		err = uc_hook_add(k->uc, &h, UC_HOOK_MEM_READ_AFTER | UC_HOOK_MEM_WRITE, (void *)on_mem, k, 1, 0);
-	if (!err && k->wx_len)
+	if (!err)
 		err = uc_hook_add(k->uc, &h, UC_HOOK_MEM_WRITE, (void *)on_store, k, 1, 0);
 	return err;
 }
@@ -432,6 +446,56 @@ static void undo_count(ft_core *k)
 	k->prev = false;
 }
 
+/*
+ * Unicorn translates whole blocks, and where one runs into memory that cannot be
+ * fetched nothing of it executes. Here its first instruction does: translation
+ * ends before any of the addresses that may be the second's.
+ */
+static uc_err step(ft_core *k, uint64_t rip)
+{
+	uint64_t n = k->fault_addr - rip;
+	uint64_t *exits = malloc(n * sizeof *exits);
+	if (!exits)
+		return UC_ERR_NOMEM;
+	for (uint64_t i = 0; i < n; i++)
+		exits[i] = rip + 1 + i;
+	uc_err err = uc_ctl_set_exits(k->uc, exits, n);
+	free(exits);
+	if (err)
+		return err;
+	k->why = 0;
+	err = uc_emu_start(k->uc, rip, 0, 0, 0);
+	uc_ctl_set_exits(k->uc, NULL, 0);
+	uc_ctl_remove_cache(k->uc, rip, k->fault_addr);
+	return err;
+}
+
+/* Whether the instruction that executed last is hlt. */
+static bool halted(ft_core *k)
+{
+	uint8_t b[16];
+	return k->prev && k->prev_size <= sizeof b && !uc_mem_read(k->uc, k->prev_ip, b, k->prev_size) &&
+	       b[k->prev_size - 1] == 0xf4;
+}
+
+static uc_err start(ft_core *k)
+{
+	uint64_t rip = k->regs.rip;
+	for (;;) {
+		uc_err err = uc_emu_start(k->uc, rip, 0, 0, 0);
+		if (k->kind == FT_FAST || k->why != FT_FAULT_FETCH)
+			return err;
+		rip = reg(k, UC_X86_REG_RIP);
+		if (k->fault_addr - rip - 1 >= 4096)
+			return err;
+		err = step(k, rip);
+		uint64_t next = reg(k, UC_X86_REG_RIP);
+		if (err || k->why || next == rip || halted(k))
+			return err;
+		rip = next;
+	}
+}
+
 void ft_run(ft_core *k)
 {
 	k->why = 0;
@@ -439,9 +503,9 @@ void ft_run(ft_core *k)
 	k->last_end = 0;
 	k->nevents = 0;
 	k->wx_writes = 0;
+	k->split_size = 0;
 	write_regs(k);
-	uint64_t begin = k->regs.rip;
-	uc_err err = uc_emu_start(k->uc, begin, 0, 0, 0);
+	uc_err err = start(k);
 	int why = k->why;
 	if (!why)
 		why = err == UC_ERR_INSN_INVALID ? FT_INVALID : err ? FT_BROKEN : FT_HALT;

@@ -27,7 +27,6 @@ type core struct {
 	k      *C.ft_core
 	handle cgo.Handle
 	gates  uint64 // the version of the gates that k knows
-	stores bool   // stores to writable code are hooked
 	stale  bool   // it no longer follows the memory and must be made anew
 	owner  *cpu   // the CPU whose vector registers it holds
 	runner *cpu   // the CPU that runs on it
@@ -48,7 +47,6 @@ func newCore(m *machine, kind C.int) (*core, error) {
 		return nil, fmt.Errorf("unicorn: out of memory")
 	}
 	c.setWX()
-	c.stores = len(m.wx) > 0
 	if e := C.ft_hooks(c.k); e != 0 {
 		c.close()
 		return nil, fmt.Errorf("unicorn: hooks: %w", uc.UcError(e))

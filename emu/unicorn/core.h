@@ -99,6 +99,11 @@ typedef struct ft_core {
 	bool replay;
 	bool code_moved; /* code or mappings changed during the hook: restart */
 
+	/* The last store across two pages: what was in the first. */
+	uint64_t split_addr;
+	int split_size;
+	uint8_t split_old[4096];
+
 	uint64_t wx_writes; /* stores into writable, executable memory */
 	uint64_t wx_lo, wx_hi;
 	uint64_t *wx; /* pages that are both, sorted */

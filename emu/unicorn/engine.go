@@ -177,11 +177,6 @@ func (m *machine) track(addr, size uint64, perm emu.Perm) {
 	}
 	m.each(func(c *core) error {
 		c.setWX()
-		if !c.stores && len(m.wx) > 0 {
-			return errNotHooked
-		}
 		return nil
 	})
 }
-
-var errNotHooked = errors.New("stores are not hooked")

@@ -219,6 +219,10 @@
 	shrd $20, %ecx, %edx
 	mov $7, %cl
 	shld %cl, %r8, %r9
+	shrd %cl, %r10, %r11
+	ret
+#: shrd-memory af of
+	mov $7, %ecx
 	shrd %cl, %r10, (%rdi)
 	ret
 #: mul af pf zf sf
