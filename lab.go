@@ -45,6 +45,9 @@ type Options struct {
 	Memory uint64
 	// Observer, if not nil, is told what guest code logs.
 	Observer Observer
+	// Explain makes the core keep the steps of each decision; see
+	// ftracecore.Decision.
+	Explain bool
 }
 
 // An Observer is told what the guest's own code logs while it runs. All methods
@@ -127,7 +130,7 @@ func (l *Lab) build(opt Options, profile ftracecore.Profile, design ftracecore.D
 	}
 	l.Core = ftracecore.New(ftracecore.Config{
 		Text: l.Poker, Trampolines: l.tramps, Kallsyms: l.kallsyms, Addresses: kernelAddresses,
-		Profile: profile, Design: design, Tracer: opt.Tracer,
+		Profile: profile, Design: design, Tracer: opt.Tracer, Explain: opt.Explain,
 	})
 	if err := l.loadGuest(opt.Guest); err != nil {
 		return err
