@@ -3,6 +3,7 @@ package ftemu
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 
 	"ftemu/emu"
 )
@@ -11,12 +12,25 @@ import (
 type CallError struct {
 	Func string // what was called
 	At   string // where it stopped, by name
-	Stop emu.Stop
+	// From is the return address on top of the stack where a jump led out of
+	// all code, which then tells most about where it came from; "" otherwise.
+	From string
+	// Overflow says that the access that failed was just below the stack.
+	Overflow bool
+	Stop     emu.Stop
 }
 
 // Error says what stopped the call, and where.
 func (e *CallError) Error() string {
-	return fmt.Sprintf("call of %s: %s (in %s)", e.Func, e.Stop.Error(), e.At)
+	s := fmt.Sprintf("call of %s: %s (in %s", e.Func, e.Stop.Error(), e.At)
+	if e.From != "" {
+		s += ", return address " + e.From
+	}
+	s += ")"
+	if e.Overflow {
+		s += fmt.Sprintf(": the stack of %d bytes is used up", stackSize)
+	}
+	return s
 }
 
 // Unwrap gives the emu.Stop.
@@ -40,6 +54,7 @@ func (l *Lab) CallOn(cpu emu.CPU, fn uint64, args ...uint64) (uint64, error) {
 	r := cpu.Regs()
 	saved := *r
 	*r = emu.Regs{Flags: emu.FlagsReset}
+	l.poison(r)
 	r.RIP = l.caller
 	if docall, ok := l.guest.Symbols.Lookup("ftor_docall"); ok && len(args) <= 2 {
 		r.RIP = docall
@@ -70,9 +85,35 @@ func (l *Lab) CallOn(cpu emu.CPU, fn uint64, args ...uint64) (uint64, error) {
 	}
 	l.tramps.reap()
 	if stop.Reason != emu.StopUntil {
-		return 0, &CallError{Func: l.Name(fn), At: l.Name(stop.RIP), Stop: stop}
+		return 0, l.callError(fn, cpu, stop)
 	}
 	return ret, nil
+}
+
+func (l *Lab) callError(fn uint64, cpu emu.CPU, stop emu.Stop) error {
+	e := &CallError{Func: l.Name(fn), At: l.Name(stop.RIP), Stop: stop}
+	bottom := stackBase + uint64(cpu.ID())*stackPitch
+	switch stop.Reason {
+	case emu.StopRead, emu.StopWrite:
+		e.Overflow = stop.Addr < bottom && bottom-stop.Addr <= emu.PageSize
+	case emu.StopFetch, emu.StopNoExec:
+		if ret, err := l.Mem.ReadU64(cpu.Regs().GPR[emu.RSP]); err == nil {
+			e.From = l.Name(ret)
+		}
+	}
+	return e
+}
+
+// undefined are the registers whose values a function may not rely on when it
+// is called, those of arguments apart.
+var undefined = [...]int{emu.RBX, emu.RBP, emu.R10, emu.R11, emu.R12, emu.R13, emu.R14, emu.R15}
+
+// poison fills the undefined registers from the seed, the same for each call.
+func (l *Lab) poison(r *emu.Regs) {
+	rng := rand.New(rand.NewPCG(l.seed, 0))
+	for _, i := range undefined {
+		r.GPR[i] = rng.Uint64()
+	}
 }
 
 // Name names an address by symbol and offset, or as a number.

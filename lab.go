@@ -48,6 +48,10 @@ type Options struct {
 	// Explain makes the core keep the steps of each decision; see
 	// ftracecore.Decision.
 	Explain bool
+	// Seed determines the registers that a call into the guest leaves
+	// undefined (rbx, rbp, r10 to r15): they hold random numbers, so that code
+	// that relies on them shows. 0 means 1.
+	Seed uint64
 }
 
 // An Observer is told what the guest's own code logs while it runs. All methods
@@ -82,6 +86,7 @@ type Lab struct {
 	limits    emu.Limits
 	observer  Observer
 	tracer    trace.Tracer
+	seed      uint64
 	running   int // nesting of Call
 }
 
@@ -110,9 +115,13 @@ func New(opt Options) (*Lab, error) {
 	if opt.Limits.Time == 0 {
 		opt.Limits.Time = DefaultTime
 	}
+	if opt.Seed == 0 {
+		opt.Seed = 1
+	}
 	l := &Lab{
 		Mem: opt.Engine.NewMemory(opt.Memory), Symbols: &guest.Symbols{}, guest: opt.Guest,
 		ops: make(map[uint64]*ftracecore.Ops), limits: opt.Limits, observer: opt.Observer, tracer: opt.Tracer,
+		seed: opt.Seed,
 	}
 	if err := l.build(opt, profile, design); err != nil {
 		l.Close()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -29,7 +30,7 @@ func (e *SyntaxError) Unwrap() error { return e.Err }
 // range, so that running it can fail only in what it tries out.
 type Script struct {
 	File  string
-	Name  string // from begin; the file's name where that is absent
+	Name  string // from begin; where that is absent the file's name without folder and .ft
 	Guest *guest.Image
 	Steps []Step
 
@@ -38,11 +39,20 @@ type Script struct {
 
 // A Step is one line of a script.
 type Step struct {
-	Line int
+	Line int    // from 1; 0 for a begin or end that the script leaves out
 	Text string // as written, without comment, single spaces
 	run  func(*Runner)
-	// implied marks a begin or end that the script left out.
-	implied bool
+}
+
+// Wants is what a line expects of the line before it: rc, ret, ...; "" for lines
+// that are no expectation.
+func (s Step) Wants() string {
+	what, ok := strings.CutPrefix(s.Text, "want ")
+	if !ok {
+		return ""
+	}
+	what, _, _ = strings.Cut(what, " ")
+	return what
 }
 
 // Options say how a script is read.
@@ -56,7 +66,7 @@ const maxLine = 64 << 10
 
 // Parse reads a scenario. The error is a *SyntaxError, or one of reading.
 func Parse(file string, r io.Reader, opt Options) (*Script, error) {
-	p := &parser{script: &Script{File: file, Name: file}, opt: opt, ids: make(map[string]*declared)}
+	p := &parser{script: &Script{File: file, Name: baseName(file)}, opt: opt, ids: make(map[string]*declared)}
 	sc := bufio.NewScanner(r)
 	sc.Buffer(make([]byte, 0, 4096), maxLine)
 	n := 0
@@ -76,6 +86,10 @@ func Parse(file string, r io.Reader, opt Options) (*Script, error) {
 		return nil, &SyntaxError{File: file, Line: max(n, 1), Err: err}
 	}
 	return p.script, nil
+}
+
+func baseName(file string) string {
+	return strings.TrimSuffix(strings.ReplaceAll(filepath.Base(file), " ", "_"), ".ft")
 }
 
 // A declared is an ID that new made.
@@ -103,7 +117,7 @@ func (p *parser) line(n int, text string) error {
 	}
 	v, ok := verbs[fields[0]]
 	if !ok {
-		return fmt.Errorf("unknown verb %q", fields[0])
+		return fmt.Errorf("unknown verb %q, expected one of %s", fields[0], verbNames())
 	}
 	args := fields[1:]
 	if len(args) < v.min || len(args) > v.max {
@@ -162,10 +176,10 @@ func (p *parser) finish() error {
 		if err != nil {
 			return err
 		}
-		s.Steps = append([]Step{{Text: text, run: run, implied: true}}, s.Steps...)
+		s.Steps = append([]Step{{Text: text, run: run}}, s.Steps...)
 	}
 	if !p.ended {
-		s.Steps = append(s.Steps, Step{Text: "end", run: (*Runner).end, implied: true})
+		s.Steps = append(s.Steps, Step{Text: "end", run: (*Runner).end})
 	}
 	return nil
 }

@@ -1,15 +1,22 @@
 package script
 
+import (
+	"ftemu/ftracecore"
+	"ftemu/x86"
+)
+
 // A Result is what one line of a script gave, in the form of the recordings of
 // a real kernel: as JSON it has their keys, in their order.
 type Result struct {
-	API           []APICall   `json:"api,omitempty"` // every call of the kernel's API and its return value, in the order they finished
-	Dead          int         `json:"dead"`          // 1 once ftrace has killed itself
-	EF            []string    `json:"ef"`            // the lines of enabled_functions, normalised; null where empty
-	EV            []Event     `json:"ev,omitempty"`  // what ran, for a call
+	API           []APICall   `json:"api,omitempty"`    // every call of the kernel's API and its return value, in the order they finished
+	Dead          int         `json:"dead"`             // 1 once ftrace has killed itself
+	EF            []string    `json:"ef"`               // the lines of enabled_functions, normalised; null where empty
+	EV            []Event     `json:"ev,omitempty"`     // what ran, for a call
+	Failed        string      `json:"failed,omitempty"` // how an expectation was not met
 	FtraceEnabled *int        `json:"ftrace_enabled,omitempty"`
 	Left          *[]LeftSite `json:"left,omitempty"` // sites that are not clean after end
 	OF            []OpsAnswer `json:"of,omitempty"`   // what ops_funcs were asked and answered
+	Oops          string      `json:"oops,omitempty"` // why nothing can run after this line: the kernel crashed, or a call did not come back
 	Op            string      `json:"op"`             // the line
 	Ops           []OpsState  `json:"ops"`            // in order of creation
 	RC            int         `json:"rc"`             // the last API call's return value
@@ -18,16 +25,21 @@ type Result struct {
 	Text          []string    `json:"text,omitempty"` // what a line that asks to see something shows
 	Unclean       *int        `json:"unclean,omitempty"`
 	Warn          []string    `json:"warn,omitempty"` // the kernel functions that warned
-	Oops          string      `json:"oops,omitempty"` // the line crashed the kernel: how
 
+	// Line is the number of the line in its file; 0 for a begin or end that the
+	// file leaves out.
+	Line int `json:"-"`
 	// Why are the errors behind return values other than 0.
 	Why []error `json:"-"`
+	// Warnings are the warnings in full.
+	Warnings []ftracecore.Warning `json:"-"`
 	// Before is what the sites were like before the line.
 	Before []SiteState `json:"-"`
-	// Failed says how an expectation on this line's result was not met.
-	Failed string `json:"failed,omitempty"`
-	// Line is the number of the line in its file.
-	Line int `json:"-"`
+	// Want is what an expectation was about: rc, ret, ...; "" for other lines.
+	Want string `json:"-"`
+	// Decisions tell how the line's calls of the API came to their results;
+	// calls made inside others are in those.
+	Decisions []*ftracecore.Decision `json:"-"`
 }
 
 // Return values of calls that were not made because they would have crashed
@@ -37,7 +49,7 @@ const (
 	SkippedNullFunc  = -9998 // an ops without a function
 )
 
-// unclean is what end returns when sites are not clean afterwards (-ENOTEMPTY).
+// notEmpty is what end returns when sites are not clean afterwards (-ENOTEMPTY).
 const notEmpty = -39
 
 // An APICall is one call of the kernel's API.
@@ -92,9 +104,17 @@ type SiteState struct {
 	Site   string `json:"s"`
 	Target string `json:"tgt,omitempty"` // what it calls
 
-	// Bytes are the site's bytes.
-	Bytes [5]byte `json:"-"`
-	IP    uint64  `json:"-"`
+	Bytes x86.Bytes5 `json:"-"`
+	IP    uint64     `json:"-"`
+}
+
+// Disasm returns the instruction at the site, what it calls named as in Target.
+func (s SiteState) Disasm() string {
+	text, _, err := x86.Disasm(s.Bytes[:], s.IP, func(uint64) (string, uint64, bool) { return s.Target, 0, s.Target != "" })
+	if err != nil {
+		return err.Error()
+	}
+	return text
 }
 
 // A LeftSite is a site that is not clean after end.

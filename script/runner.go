@@ -65,21 +65,20 @@ func (r *Runner) Lab() *ftemu.Lab { return r.lab }
 // Close ends the lab.
 func (r *Runner) Close() { r.lab.Close() }
 
-// Run runs one step. After an oops nothing more can run.
+// Run runs one step. After an oops only steps that want something may run.
 func (r *Runner) Run(s Step) *Result {
-	res := &Result{Op: s.Text, Line: s.Line}
-	if r.prev == nil || strings.HasPrefix(s.Text, "begin ") {
-		res.Before = nil
-	} else {
+	res := &Result{Op: s.Text, Line: s.Line, Want: s.Wants()}
+	if r.prev != nil {
 		res.Before = r.prev.Sites
 	}
 	r.res = res
 	s.run(r)
-	for _, w := range r.lab.Core.Warnings() {
+	res.Warnings = r.lab.Core.Warnings()
+	for _, w := range res.Warnings {
 		res.Warn = append(res.Warn, w.Func)
 	}
 	r.report(res)
-	if !strings.HasPrefix(s.Text, "want ") {
+	if res.Want == "" {
 		r.prev = res
 	}
 	return res
@@ -92,9 +91,10 @@ func (r *Runner) api(fn string, err error) int {
 	return rc
 }
 
-// rc notes the result of a line.
+// rc notes the result of a line's call of the API, which was the last.
 func (r *Runner) rc(err error) int {
 	r.res.RC = ftracecore.Ret(err)
+	r.decided(r.lab.Core.LastDecision())
 	if err != nil {
 		r.res.Why = append(r.res.Why, err)
 	}
@@ -103,6 +103,21 @@ func (r *Runner) rc(err error) int {
 		r.res.Oops = oops.Error()
 	}
 	return r.res.RC
+}
+
+// decided notes a decision, in place of those that were made inside of it.
+func (r *Runner) decided(d *ftracecore.Decision) {
+	if d == nil {
+		return
+	}
+	r.res.Decisions = slices.DeleteFunc(r.res.Decisions, func(o *ftracecore.Decision) bool { return o == d || contains(d, o) })
+	r.res.Decisions = append(r.res.Decisions, d)
+}
+
+func contains(d, inner *ftracecore.Decision) bool {
+	return slices.ContainsFunc(d.Steps, func(s ftracecore.Step) bool {
+		return s.Nested != nil && (s.Nested == inner || contains(s.Nested, inner))
+	})
 }
 
 // skip notes a call that was not made because it would have crashed.

@@ -45,7 +45,7 @@ var verbs = map[string]verb{
 	"bytes":             {"FUNCTION", 1, 1, "show the bytes of a function's site", parseBytes},
 	"disasm":            {"FUNCTION|TRAMP|ID", 1, 1, "show a function, a direct trampoline, or the trampoline of an ops", parseDisasm},
 	"enabled_functions": {"", 0, 0, "show the listing of that name", always((*Runner).showEnabled)},
-	"want":              {"rc|ret|callbacks|target VALUE...", 2, 16, "what the line before must have given", parseWant},
+	"want":              {wantUsage, 1, 16, "what the line before must have given", parseWant},
 }
 
 // always is the parser of a verb without arguments.
@@ -64,6 +64,14 @@ func Verbs() []Verb {
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
 	return out
+}
+
+func verbNames() string {
+	var names []string
+	for _, v := range Verbs() {
+		names = append(names, v.Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 func parseBegin(p *parser, args []string) (func(*Runner), error) {

@@ -1,0 +1,133 @@
+package script
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"ftemu/ftracecore"
+)
+
+const wantUsage = "rc 0|NUMBER|-ERRNO, ret NUMBER, callbacks none|NAME..., target FUNCTION nop|NAME, or oops"
+
+// none stands for an empty list of callbacks.
+const none = "none"
+
+// parseWant parses an expectation on what the line before gave. Several may
+// follow one line.
+func parseWant(p *parser, args []string) (func(*Runner), error) {
+	if !p.begun {
+		return nil, fmt.Errorf("want needs a line before it")
+	}
+	what, rest := args[0], args[1:]
+	parse, ok := map[string]func(*parser, []string) (func(*Runner) (string, string), error){
+		"rc": wantRC, "ret": wantRet, "callbacks": wantCallbacks, "target": wantTarget, "oops": wantOops,
+	}[what]
+	if !ok {
+		return nil, fmt.Errorf("unknown expectation %q, expected rc, ret, callbacks, target or oops", what)
+	}
+	compare, err := parse(p, rest)
+	if err != nil {
+		return nil, err
+	}
+	return func(r *Runner) {
+		if found, wanted := compare(r); found != wanted {
+			r.res.Failed = fmt.Sprintf("found %s, wanted %s", found, wanted)
+		}
+	}, nil
+}
+
+func wantRC(_ *parser, args []string) (func(*Runner) (found, wanted string), error) {
+	rc, err := parseRC(args)
+	return func(r *Runner) (string, string) {
+		return ftracecore.RetName(r.prev.RC), ftracecore.RetName(rc)
+	}, err
+}
+
+// parseRC reads a return value: a number, or an errno by name with or without
+// the minus.
+func parseRC(args []string) (int, error) {
+	if len(args) == 1 {
+		if v, err := strconv.ParseInt(args[0], 10, 32); err == nil {
+			return int(v), nil
+		}
+		if e, ok := ftracecore.ErrnoByName(strings.TrimPrefix(args[0], "-")); ok {
+			return -int(e), nil
+		}
+	}
+	return 0, fmt.Errorf("want rc takes 0, a number or an errno such as -EBUSY, found %q", strings.Join(args, " "))
+}
+
+func wantRet(_ *parser, args []string) (func(*Runner) (found, wanted string), error) {
+	if len(args) != 1 {
+		return nil, fmt.Errorf("want ret takes one number, found %q", strings.Join(args, " "))
+	}
+	v, err := number(args[0])
+	return func(r *Runner) (string, string) {
+		if r.prev.Ret == nil {
+			return "no return value", fmt.Sprint(int64(v))
+		}
+		return fmt.Sprint(*r.prev.Ret), fmt.Sprint(int64(v))
+	}, err
+}
+
+func wantCallbacks(_ *parser, args []string) (func(*Runner) (found, wanted string), error) {
+	if len(args) == 0 {
+		return nil, fmt.Errorf("want callbacks takes what ran, in order, or %s", none)
+	}
+	wanted := strings.Join(args, " ")
+	return func(r *Runner) (string, string) { return callbacks(r.prev.EV), wanted }, nil
+}
+
+// callbacks lists what ran in a call, in order: IDs of ops, direct trampolines,
+// bodies.
+func callbacks(evs []Event) string {
+	var names []string
+	for _, e := range evs {
+		switch {
+		case e.CB != "":
+			names = append(names, e.CB)
+		case e.Direct != "":
+			names = append(names, "direct:"+e.Direct)
+		case e.Body != "":
+			names = append(names, "body:"+e.Body)
+		}
+	}
+	if len(names) == 0 {
+		return none
+	}
+	return strings.Join(names, " ")
+}
+
+func wantTarget(p *parser, args []string) (func(*Runner) (found, wanted string), error) {
+	if len(args) != 2 {
+		return nil, fmt.Errorf("want target takes FUNCTION nop|NAME, found %q", strings.Join(args, " "))
+	}
+	a, err := p.function(args[0])
+	if err != nil {
+		return nil, err
+	}
+	s, ok := p.script.names.site(a)
+	if !ok {
+		return nil, fmt.Errorf("function %q has no ftrace site", args[0])
+	}
+	return func(r *Runner) (string, string) {
+		st := r.siteState(r.lab.Core.RecordAt(s.IP))
+		if st.Target != "" {
+			return st.Target, args[1]
+		}
+		return st.Form, args[1]
+	}, nil
+}
+
+func wantOops(_ *parser, args []string) (func(*Runner) (found, wanted string), error) {
+	if len(args) != 0 {
+		return nil, fmt.Errorf("want oops takes nothing, found %q", strings.Join(args, " "))
+	}
+	return func(r *Runner) (string, string) {
+		if r.prev.Oops == "" {
+			return "a line that came back", "an oops"
+		}
+		return "", ""
+	}, nil
+}
