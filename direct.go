@@ -105,16 +105,20 @@ func (l *Lab) logDirectExit(c emu.CPU) error {
 	return err
 }
 
-// logBody is ftor_body_log(id, a, b) of the built-in guest: 0 to 7 are f0 to f7,
-// 8 to 15 are g0 to g7.
+// logBody is ftor_body_log(id, a, b) of the built-in guests: 0 to 7 are f0 to f7,
+// 8 to 15 are g0 to g7, 16 is galt.
 func (l *Lab) logBody(c emu.CPU) error {
 	r := c.Regs()
 	id := r.GPR[emu.RDI]
-	if id > 15 {
-		return fmt.Errorf("ftor_body_log was called with ID %d, expected 0 to 15", id)
+	name := "galt"
+	switch {
+	case id > 16:
+		return fmt.Errorf("ftor_body_log was called with ID %d, expected 0 to 16", id)
+	case id < 16:
+		name = fmt.Sprintf("%c%d", "fg"[id/8], id%8)
 	}
 	if l.observer != nil {
-		l.observer.Body(fmt.Sprintf("%c%d", "fg"[id/8], id%8), int64(r.GPR[emu.RSI]), int64(r.GPR[emu.RDX]))
+		l.observer.Body(name, int64(r.GPR[emu.RSI]), int64(r.GPR[emu.RDX]))
 	}
 	return nil
 }

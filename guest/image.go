@@ -27,6 +27,9 @@ type Image struct {
 	// Padding are patchable places that are no ftrace sites: the compiler's
 	// room for other uses, or nops that the kernel does not recognise.
 	Padding []Site
+	// Params are the sizes in bytes of the parameters of functions, by name, as
+	// far as they are known. A built-in image knows those of its own.
+	Params map[string][]int
 }
 
 // A Segment is a piece of an image with one set of permissions.

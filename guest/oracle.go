@@ -3,6 +3,7 @@ package guest
 import (
 	"bytes"
 	_ "embed"
+	"fmt"
 )
 
 // The built-in guest stands for the test module that the recordings were made
@@ -32,7 +33,7 @@ const oracleGateSize = 16
 // Addresses of the gates. Only that of ftor_cb was recorded.
 const (
 	OracleCallback      = 0xffffffffc0201970 // ftor_cb, the callback of every recorded ops
-	OracleBodyLog       = 0xffffffffc0201980 // ftor_body_log(id, a, b): 0..7 body of f0..f7, 8..15 of g0..g7
+	OracleBodyLog       = 0xffffffffc0201980 // ftor_body_log(id, a, b): 0..7 body of f0..f7, 8..15 of g0..g7, 16 of galt
 	OracleDirectLog     = 0xffffffffc0201990 // ftor_direct_log, called by direct trampolines
 	OracleDirectExitLog = 0xffffffffc02019a0 // ftor_directexit_log, called by them when the function returned
 )
@@ -54,23 +55,33 @@ var oracleObject []byte
 
 // Oracle loads the built-in guest. Scripts call ftor_f0 f0, and so on.
 func Oracle() (*Image, error) {
-	gates := OracleGates()
 	img, err := Load(bytes.NewReader(oracleObject), LoadOptions{
-		Name: "ftoracle.o", Base: OracleBase, Module: OracleModule,
-		Extern: func(name string) (uint64, bool) {
-			for _, g := range gates {
-				if g.Name == name {
-					return g.Addr, true
-				}
-			}
-			return 0, false
-		},
+		Name: "ftoracle.o", Base: OracleBase, Module: OracleModule, Extern: oracleGate,
 	})
 	if err != nil {
 		return nil, err
 	}
-	for _, g := range gates {
-		img.Symbols.Add(Symbol{Name: g.Name, Addr: g.Addr, Size: oracleGateSize, Func: true, Module: OracleModule})
+	addOracleGates(img.Symbols)
+	two := []int{8, 8}
+	img.Params = map[string][]int{"ftor_docall": {8, 8, 8}}
+	for i := range 8 {
+		img.Params[fmt.Sprintf("ftor_f%d", i)], img.Params[fmt.Sprintf("ftor_g%d", i)] = two, two
 	}
 	return img, nil
+}
+
+// oracleGate finds a gate for the loader.
+func oracleGate(name string) (uint64, bool) {
+	for _, g := range OracleGates() {
+		if g.Name == name {
+			return g.Addr, true
+		}
+	}
+	return 0, false
+}
+
+func addOracleGates(t *Symbols) {
+	for _, g := range OracleGates() {
+		t.Add(Symbol{Name: g.Name, Addr: g.Addr, Size: oracleGateSize, Func: true, Module: OracleModule})
+	}
 }

@@ -56,6 +56,16 @@ func (t *Symbols) AddAll(syms []Symbol) {
 	}
 }
 
+// Remove takes away the symbols of that name at addr.
+func (t *Symbols) Remove(name string, addr uint64) {
+	t.byAddr = slices.DeleteFunc(t.byAddr, func(s Symbol) bool { return s.Name == name && s.Addr == addr })
+	if a := slices.DeleteFunc(t.byName[name], func(a uint64) bool { return a == addr }); len(a) > 0 {
+		t.byName[name] = a
+	} else {
+		delete(t.byName, name)
+	}
+}
+
 // All lists the symbols, ascending by address.
 func (t *Symbols) All() []Symbol { return slices.Clone(t.byAddr) }
 
