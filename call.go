@@ -39,9 +39,13 @@ func (e *CallError) Unwrap() error { return e.Stop }
 // ErrArgs is returned for a call with more arguments than registers carry.
 var ErrArgs = errors.New("more than six arguments")
 
+// docall is the function of the built-in guests that calls others: docall(fn,
+// arguments...).
+const docall = "ftor_docall"
+
 // Call calls the guest function at fn on CPU 0 and returns its value. In the
-// built-in guest, calls with up to two arguments go through ftor_docall, which
-// is their parent in the recordings; others have ftemu_call as parent.
+// built-in guests the parent of a call is ftor_docall, as in the recordings, if
+// it passes that many arguments on; otherwise it is ftemu_call.
 func (l *Lab) Call(fn uint64, args ...uint64) (uint64, error) {
 	return l.CallOn(l.Machine.CPU(0), fn, args...)
 }
@@ -56,11 +60,12 @@ func (l *Lab) CallOn(cpu emu.CPU, fn uint64, args ...uint64) (uint64, error) {
 	*r = emu.Regs{Flags: emu.FlagsReset}
 	l.poison(r)
 	r.RIP = l.caller
-	if docall, ok := l.guest.Symbols.Lookup("ftor_docall"); ok && len(args) <= 2 {
-		r.RIP = docall
+	if parent, ok := l.guest.Symbols.Lookup(docall); ok && len(args) < len(l.guest.Params[docall]) {
+		r.RIP = parent
 		args = append([]uint64{fn}, args...)
 	}
-	for i, a := range args {
+	inRegs := min(len(args), len(emu.ArgRegs))
+	for i, a := range args[:inRegs] {
 		r.GPR[emu.ArgRegs[i]] = a
 	}
 	r.GPR[emu.RAX] = fn
@@ -70,9 +75,11 @@ func (l *Lab) CallOn(cpu emu.CPU, fn uint64, args ...uint64) (uint64, error) {
 		r.GPR[emu.RSP] = saved.GPR[emu.RSP]&^15 - 256
 	}
 	r.GPR[emu.RSP] -= 8
-	if err := l.Mem.WriteU64(r.GPR[emu.RSP], l.returnIP); err != nil {
-		*r = saved
-		return 0, err
+	for i, v := range append([]uint64{l.returnIP}, args[inRegs:]...) {
+		if err := l.Mem.WriteU64(r.GPR[emu.RSP]+8*uint64(i), v); err != nil {
+			*r = saved
+			return 0, err
+		}
 	}
 	lim := l.limits
 	lim.Until, lim.UseUntil = l.returnIP, true
