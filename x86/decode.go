@@ -117,6 +117,12 @@ func decodeX86asm(code []byte, p Prefixes) (x86asm.Inst, error) {
 	if err != nil || inst.Op == 0 || inst.Len == 0 {
 		return x86asm.Inst{}, missing(code, p)
 	}
+	if n := vexLen(code[p.N:]); n > 0 {
+		inst.Len = p.N + n
+	}
+	if op := code[p.N:]; op[0] == 0x62 && (op[1]&0x0f == 0 || op[1]&0x0f > 3) {
+		return x86asm.Inst{}, ErrUnknown // an opcode map that x86asm takes for another
+	}
 	if inst.Len > len(code) {
 		return x86asm.Inst{}, ErrTruncated
 	}
@@ -163,26 +169,77 @@ func signExtend(inst *x86asm.Inst, opcode byte) {
 // missing tells whether bytes that x86asm refused could go on to be an
 // instruction: x86asm itself answers alike for both.
 func missing(code []byte, p Prefixes) error {
-	var longer [2 * MaxInstLen]byte
-	n := copy(longer[:], code)
-	if n >= MaxInstLen {
-		return ErrUnknown
-	}
-	// Any bytes at all may follow; these are no prefixes, and as ModRM the
-	// two stand for a register and for memory.
-	for _, fill := range []byte{0x00, 0xc0} {
-		for i := n; i < MaxInstLen; i++ {
-			longer[i] = fill
-		}
-		inst, err := x86asm.Decode(longer[:MaxInstLen], 64)
-		if err == nil && inst.Op != 0 && inst.Len > n {
-			return ErrTruncated
-		}
-	}
-	if op := code[p.N:]; len(op) == 1 && op[0] == 0x0f || (op[0] == 0xc4 || op[0] == 0x62) && len(op) < 5 || op[0] == 0xc5 && len(op) < 4 {
+	if n := vexLen(code[p.N:]); n > len(code)-p.N {
 		return ErrTruncated
 	}
+	var longer [MaxInstLen]byte
+	n := copy(longer[:], code)
+	if n == MaxInstLen {
+		return ErrUnknown
+	}
+	// What follows may be the rest of an opcode, and as ModRM name a register
+	// or memory.
+	for b := range 256 {
+		for _, fill := range []byte{0x00, 0xc0} {
+			longer[n] = byte(b)
+			for i := n + 1; i < MaxInstLen; i++ {
+				longer[i] = fill
+			}
+			if inst, err := x86asm.Decode(longer[:], 64); err == nil && inst.Op != 0 && inst.Len > n {
+				return ErrTruncated
+			}
+		}
+	}
 	return ErrUnknown
+}
+
+// vexLen returns the length of the VEX or EVEX instruction that code begins
+// with, as far as it can be seen: at least one more than len(code) where it is
+// cut off. It is 0 for other instructions. x86asm is not exact about it.
+func vexLen(code []byte) int {
+	var opcode, opMap int
+	switch code[0] {
+	case 0xc5:
+		opcode, opMap = 2, 1
+	case 0xc4:
+		opcode = 3
+	case 0x62:
+		opcode = 4
+	default:
+		return 0
+	}
+	modrm := opcode + 1
+	if modrm >= len(code) {
+		return len(code) + 1
+	}
+	if opMap == 0 {
+		opMap = int(code[1] & 0x1f)
+		if code[0] == 0x62 {
+			opMap = int(code[1] & 7)
+		}
+	}
+	n := modrm + 1
+	mod, rm := code[modrm]>>6, code[modrm]&7
+	if mod != 3 && rm == 4 {
+		if n >= len(code) {
+			return len(code) + 1
+		}
+		if mod == 0 && code[n]&7 == 5 {
+			n += 4
+		}
+		n++
+	}
+	switch {
+	case mod == 1:
+		n++
+	case mod == 2 || mod == 0 && rm == 5:
+		n += 4
+	}
+	switch op := code[opcode]; {
+	case opMap == 3, opMap == 1 && (op >= 0x70 && op <= 0x73 || op == 0xc2 || op >= 0xc4 && op <= 0xc6):
+		n++ // an immediate byte
+	}
+	return n
 }
 
 // Operations that x86asm does not know or takes for others.

@@ -164,7 +164,9 @@ func (p *printer) mnemonic() string {
 		}
 		return name
 	case x86asm.CRC32:
-		return name + sizeSuffix[p.argSize(1)]
+		if _, memory := in.Args[1].(x86asm.Mem); memory {
+			return name + sizeSuffix[in.MemBytes] // the size of the other operand is not that of the source
+		}
 	case x86asm.SYSRET, x86asm.LRET:
 		if in.REX&8 != 0 {
 			return name + "q"
