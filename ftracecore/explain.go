@@ -3,6 +3,7 @@ package ftracecore
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 )
 
@@ -126,7 +127,7 @@ func (c *Core) stepWalk(w *walk, text string) {
 	}
 }
 
-// gained and lost name the flags by which a record changed, in front of each a
+// flagChange names the flags by which a record changed, in front of each a
 // sign: "+REGS -TRAMP"; "" for no change.
 func flagChange(before, after RecFlags) string {
 	var b strings.Builder
@@ -146,4 +147,16 @@ func plural(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// ownerNames lists names, each in quotes.
+func ownerNames(owners []string) string {
+	if len(owners) == 0 {
+		return "an ops that is gone"
+	}
+	quoted := make([]string, len(owners))
+	for i, o := range owners {
+		quoted[i] = strconv.Quote(o)
+	}
+	return strings.Join(quoted, " and ")
 }

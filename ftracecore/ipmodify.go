@@ -88,7 +88,7 @@ func (c *Core) hashUpdateIPModify(ops *Ops, old, next *Hash, updateTarget bool) 
 			}
 		case isIPModify:
 			if w != nil {
-				w.note("%s taken", c.siteName(rec.IP))
+				w.note("%s taken by %s", c.siteName(rec.IP), ownerNames(c.ipmodifyOwners(rec.IP, ops)))
 			}
 			taken = rec
 			return false
@@ -96,8 +96,10 @@ func (c *Core) hashUpdateIPModify(ops *Ops, old, next *Hash, updateTarget bool) 
 			if !updateTarget && rec.Has(RecDirect) {
 				c.warnKill(fn, "%s has a direct function already and gets another one while shared", c.siteName(rec.IP))
 			}
-			if c.explain {
-				c.step("record %s has IPMODIFY and %q is direct", c.siteName(rec.IP), ops.Name)
+			if w != nil {
+				w.note("%s taken by %s", c.siteName(rec.IP), ownerNames(c.ipmodifyOwners(rec.IP, ops)))
+				c.stepWalk(w, walkText+ops.quoted())
+				w = c.newWalk()
 			}
 			if err = c.design.directMeetsIPModify(c, ops, rec); err != nil {
 				return false
@@ -105,7 +107,7 @@ func (c *Core) hashUpdateIPModify(ops *Ops, old, next *Hash, updateTarget bool) 
 		}
 		return true
 	})
-	c.stepWalk(w, "IPMODIFY: walk the records of the filter of "+ops.quoted()+", %s")
+	c.stepWalk(w, walkText+ops.quoted())
 	if taken == nil {
 		return err
 	}
@@ -131,6 +133,9 @@ func (c *Core) hashUpdateIPModify(ops *Ops, old, next *Hash, updateTarget bool) 
 	c.stepWalk(w, "IPMODIFY: put %s back as before")
 	return err
 }
+
+// walkText begins the step that tells which records were walked.
+const walkText = "IPMODIFY: walk the records in the filter of "
 
 // allFunctions is why some ops need a filter.
 const allFunctions = "A filter that is empty selects all functions, and who takes a function over must name it."

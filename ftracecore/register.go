@@ -103,9 +103,7 @@ func (c *Core) link(ops *Ops) error {
 	c.list = slices.Insert(c.list, 0, ops)
 	ops.savedFunc = ops.Func
 	c.updateTrampoline(ops)
-	if c.explain {
-		c.step("put %q at the head of the list, in front of %s", ops.Name, plural(len(c.list)-1, "other ops"))
-	}
+	c.step("put %q at the head of the list of ops, %d now", ops.Name, len(c.list))
 	if c.enabled {
 		c.updateTraceFunction()
 	}
