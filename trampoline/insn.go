@@ -17,7 +17,13 @@ func (a *Asm) rm64(op byte, reg, rm Reg) {
 // mem64 emits a 64-bit instruction on reg (a register, or an opcode extension)
 // and memory, with the shortest displacement: none, 8 or 32 bits.
 func (a *Asm) mem64(op byte, reg Reg, m Mem) {
-	a.bytes(rexW|reg.ext()<<2|m.Base.ext(), op)
+	a.bytes(rexW | reg.ext()<<2 | m.Base.ext())
+	a.opMem(op, reg, m)
+}
+
+// opMem emits an opcode with its operands, behind the prefixes.
+func (a *Asm) opMem(op byte, reg Reg, m Mem) {
+	a.bytes(op)
 	mod := byte(0x80)
 	switch {
 	case m.Disp == 0 && m.Base.low() != RBP.low(): // mod 0 with rbp or r13 would mean something else
@@ -151,6 +157,19 @@ func (a *Asm) stack(op byte, r Reg) {
 		a.bytes(0x41)
 	}
 	a.bytes(op | r.low())
+}
+
+// PushMem emits pushq m (ff /6). With base rsp, its value before the push counts.
+func (a *Asm) PushMem(m Mem) { a.stackMem(0xff, 6, m) }
+
+// PopMem emits popq m (8f /0). With base rsp, its value after the pop counts.
+func (a *Asm) PopMem(m Mem) { a.stackMem(0x8f, 0, m) }
+
+func (a *Asm) stackMem(op byte, ext Reg, m Mem) {
+	if m.Base.ext() != 0 {
+		a.bytes(0x41)
+	}
+	a.opMem(op, ext, m)
 }
 
 // PushFlags emits pushfq.
