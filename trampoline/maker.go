@@ -1,6 +1,6 @@
 package trampoline
 
-import "ftemu/guest"
+import "ftemu/emu"
 
 // A Maker makes one trampoline for the place where it is wanted: a built-in
 // one ([Builtin]), a layout of one's own or an object ([ftemu/trampoline/layout]).
@@ -31,7 +31,15 @@ type Placed struct {
 	Code Code // the code that is entered, from its first instruction on
 	// Segments are all of its memory, Code included. Nil means that Code is
 	// all there is.
-	Segments []guest.Segment
+	Segments []Segment
+}
+
+// A Segment is memory with its content.
+type Segment struct {
+	Name string
+	Addr uint64
+	Data []byte
+	Perm emu.Perm
 }
 
 // A Contract is what a trampoline promises.
