@@ -52,8 +52,33 @@ func (l *Lab) Call(fn uint64, args ...uint64) (uint64, error) {
 
 // CallOn is Call on a CPU of the lab's machine.
 func (l *Lab) CallOn(cpu emu.CPU, fn uint64, args ...uint64) (uint64, error) {
+	r := cpu.Regs()
+	saved := *r
+	if err := l.BeginCall(cpu, fn, args...); err != nil {
+		return 0, err
+	}
+	lim := l.limits
+	lim.Until, lim.UseUntil = l.returnIP, true
+	l.running++
+	stop := cpu.Run(lim)
+	l.running--
+	ret := r.GPR[emu.RAX]
+	if l.running > 0 {
+		*r = saved
+	}
+	l.tramps.reap()
+	if stop.Reason != emu.StopUntil {
+		return 0, l.callError(fn, cpu, stop)
+	}
+	return ret, nil
+}
+
+// BeginCall sets a CPU up to call the guest function at fn, and runs nothing.
+// The call is over when RIP is ReturnIP; rax is then its value. With an error
+// nothing was changed.
+func (l *Lab) BeginCall(cpu emu.CPU, fn uint64, args ...uint64) error {
 	if len(args) > len(emu.ArgRegs) {
-		return 0, ErrArgs
+		return ErrArgs
 	}
 	r := cpu.Regs()
 	saved := *r
@@ -78,24 +103,14 @@ func (l *Lab) CallOn(cpu emu.CPU, fn uint64, args ...uint64) (uint64, error) {
 	for i, v := range append([]uint64{l.returnIP}, args[inRegs:]...) {
 		if err := l.Mem.WriteU64(r.GPR[emu.RSP]+8*uint64(i), v); err != nil {
 			*r = saved
-			return 0, err
+			return err
 		}
 	}
-	lim := l.limits
-	lim.Until, lim.UseUntil = l.returnIP, true
-	l.running++
-	stop := cpu.Run(lim)
-	l.running--
-	ret := r.GPR[emu.RAX]
-	if l.running > 0 {
-		*r = saved
-	}
-	l.tramps.reap()
-	if stop.Reason != emu.StopUntil {
-		return 0, l.callError(fn, cpu, stop)
-	}
-	return ret, nil
+	return nil
 }
+
+// ReturnIP is the address at which calls into the guest end.
+func (l *Lab) ReturnIP() uint64 { return l.returnIP }
 
 func (l *Lab) callError(fn uint64, cpu emu.CPU, stop emu.Stop) error {
 	e := &CallError{Func: l.Name(fn), At: l.Name(stop.RIP), Stop: stop}

@@ -45,6 +45,13 @@ type Options struct {
 	Memory uint64
 	// Observer, if not nil, is told what guest code logs.
 	Observer Observer
+	// Strategy is how code is patched; the zero value is the kernel's
+	// breakpoint protocol.
+	Strategy patcher.Strategy
+	// Mistakes are things to get wrong, to see what comes of them.
+	Mistakes ftracecore.Mistakes
+	// Sched, if not nil, takes control where another thread could run.
+	Sched ftracecore.Sched
 	// Explain makes the core keep the steps of each decision; see
 	// ftracecore.Decision.
 	Explain bool
@@ -132,7 +139,7 @@ func New(opt Options) (*Lab, error) {
 
 func (l *Lab) build(opt Options, profile ftracecore.Profile, design ftracecore.Design) error {
 	l.Poker = patcher.NewPoker(l.Mem)
-	l.Poker.Tracer = opt.Tracer
+	l.Poker.Tracer, l.Poker.Strategy = opt.Tracer, opt.Strategy
 	l.tramps = newTrampolines(l)
 	if err := l.mapKernel(); err != nil {
 		return err
@@ -140,6 +147,7 @@ func (l *Lab) build(opt Options, profile ftracecore.Profile, design ftracecore.D
 	l.Core = ftracecore.New(ftracecore.Config{
 		Text: l.Poker, Trampolines: l.tramps, Kallsyms: l.kallsyms, Addresses: kernelAddresses,
 		Profile: profile, Design: design, Tracer: opt.Tracer, Explain: opt.Explain,
+		Mistakes: opt.Mistakes, Sched: opt.Sched,
 	})
 	if err := l.loadGuest(opt.Guest); err != nil {
 		return err

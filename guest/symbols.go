@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"maps"
 	"slices"
 	"strings"
 )
@@ -121,4 +122,12 @@ func (t *Symbols) Matching(match func(string) bool) []Symbol {
 // WithPrefix lists the symbols whose name begins with prefix.
 func (t *Symbols) WithPrefix(prefix string) []Symbol {
 	return t.Matching(func(n string) bool { return strings.HasPrefix(n, prefix) })
+}
+
+// Len is the number of symbols.
+func (t *Symbols) Len() int { return len(t.byAddr) }
+
+// Clone returns a table of its own with the same symbols.
+func (t *Symbols) Clone() *Symbols {
+	return &Symbols{byAddr: slices.Clone(t.byAddr), byName: maps.Clone(t.byName)}
 }
