@@ -58,7 +58,9 @@ func (o *owner) opsFunc() ftracecore.OpsFunc {
 	}
 	return func(_ *ftracecore.Ops, cmd ftracecore.Command) int {
 		ret := o.answer(cmd)
-		o.run.res.OF = append(o.run.res.OF, OpsAnswer{Cmd: cmd.String(), ID: o.ops.Name, Ret: ret})
+		a := OpsAnswer{Cmd: cmd.String(), ID: o.ops.Name, Ret: ret}
+		o.run.res.OF = append(o.run.res.OF, a)
+		o.run.res.Calls = append(o.run.res.Calls, Call{OF: &a})
 		return ret
 	}
 }

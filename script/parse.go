@@ -41,6 +41,10 @@ type Script struct {
 type Step struct {
 	Line int    // from 1; 0 for a begin or end that the script leaves out
 	Text string // as written, without comment, single spaces
+	// Thread names the part that runs beside others, "" for what does not.
+	Thread string
+	// Call is what the step does where it is a CPU's; nil otherwise.
+	Call *GuestCall
 	run  func(*Runner)
 }
 
@@ -104,6 +108,9 @@ type parser struct {
 	used   []string // functions in the order in which the script names them
 	begun  bool
 	ended  bool
+	thread string // the block that lines go to
+	joined bool
+	next   Step // the step being parsed
 }
 
 // line parses one line.
@@ -134,12 +141,18 @@ func (p *parser) line(n int, text string) error {
 			return err
 		}
 	}
+	p.next = Step{}
 	run, err := v.parse(p, args)
 	if err != nil {
 		return err
 	}
 	if run != nil {
-		p.script.Steps = append(p.script.Steps, Step{Line: n, Text: strings.Join(fields, " "), run: run})
+		s := p.next
+		s.Line, s.Text, s.Thread, s.run = n, strings.Join(fields, " "), p.thread, run
+		if s.Text == "end" {
+			s.Thread = ""
+		}
+		p.script.Steps = append(p.script.Steps, s)
 		p.begun = true
 	}
 	p.ended = fields[0] == "end"

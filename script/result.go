@@ -29,6 +29,8 @@ type Result struct {
 	// Line is the number of the line in its file; 0 for a begin or end that the
 	// file leaves out.
 	Line int `json:"-"`
+	// Calls are the elements of API and OF together, in the order they finished.
+	Calls []Call `json:"-"`
 	// Why are the errors behind return values other than 0.
 	Why []error `json:"-"`
 	// Warnings are the warnings in full.
@@ -56,6 +58,14 @@ const notEmpty = -39
 type APICall struct {
 	Fn string `json:"fn"`
 	RC int    `json:"rc"`
+}
+
+// A Call is a call of the kernel's API, with the error behind its return value,
+// or a question to an ops_func.
+type Call struct {
+	API *APICall
+	Why error
+	OF  *OpsAnswer
 }
 
 // An OpsAnswer is one question to an ops_func.

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"ftemu"
+	"ftemu/emu"
 	"ftemu/ftracecore"
 	"ftemu/x86"
 )
@@ -49,6 +50,7 @@ type single struct {
 // script's to set.
 func NewRunner(s *Script, opt ftemu.Options) (*Runner, error) {
 	r := &Runner{script: s}
+	opt.CPUs = max(opt.CPUs, s.CPUs())
 	opt.Guest = s.Guest
 	opt.Observer = r
 	lab, err := ftemu.New(opt)
@@ -87,8 +89,14 @@ func (r *Runner) Run(s Step) *Result {
 // api notes a call of the kernel's API and returns its value.
 func (r *Runner) api(fn string, err error) int {
 	rc := r.rc(err)
-	r.res.API = append(r.res.API, APICall{Fn: fn, RC: rc})
+	r.called(fn, rc, err)
 	return rc
+}
+
+func (r *Runner) called(fn string, rc int, why error) {
+	c := APICall{Fn: fn, RC: rc}
+	r.res.API = append(r.res.API, c)
+	r.res.Calls = append(r.res.Calls, Call{API: &c, Why: why})
 }
 
 // rc notes the result of a line's call of the API, which was the last.
@@ -122,9 +130,10 @@ func contains(d, inner *ftracecore.Decision) bool {
 
 // skip notes a call that was not made because it would have crashed.
 func (r *Runner) skip(fn string, rc int, why string) {
-	r.res.API = append(r.res.API, APICall{Fn: fn, RC: rc})
+	err := errors.New(why)
+	r.called(fn, rc, err)
 	r.res.RC = rc
-	r.res.Why = append(r.res.Why, errors.New(why))
+	r.res.Why = append(r.res.Why, err)
 }
 
 func (r *Runner) client(id string) *client {
@@ -234,7 +243,11 @@ func (r *Runner) unregister(ops *ftracecore.Ops) {
 }
 
 func (r *Runner) call(fn uint64, args []uint64) {
-	v, err := r.lab.Call(fn, args...)
+	r.returned(r.lab.Call(fn, args...))
+}
+
+// returned notes how a call into the guest ended.
+func (r *Runner) returned(v uint64, err error) {
 	if err != nil {
 		r.res.Oops = err.Error()
 		r.res.Why = append(r.res.Why, err)
@@ -390,6 +403,16 @@ func (r *Runner) target(addr uint64) string {
 	for _, c := range r.clients {
 		if c.ops.Trampoline == addr && c.ops.Has(ftracecore.OpsAllocTramp) {
 			return "tramp:" + c.id
+		}
+	}
+	return r.lab.Name(addr)
+}
+
+// NameAt names an address: a trampoline by its ops, anything else as the lab does.
+func (r *Runner) NameAt(addr uint64) string {
+	for _, c := range r.clients {
+		if t := c.ops.Trampoline; t != 0 && c.ops.Has(ftracecore.OpsAllocTramp) && addr-t < emu.PageSize {
+			return fmt.Sprintf("tramp:%s+%#x", c.id, addr-t)
 		}
 	}
 	return r.lab.Name(addr)

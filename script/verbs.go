@@ -40,6 +40,10 @@ var verbs = map[string]verb{
 	"sdirect_modify":        {"FUNCTION OLD NEW", 3, 3, "modify_ftrace_direct", parseSDirectModify},
 	"sdirect_unregister":    {"FUNCTION TRAMP", 2, 2, "unregister_ftrace_direct", parseSDirectUnregister},
 
+	"thread": {"NAME", 1, 1, "begin the lines of a thread, which run beside those of others", parseThread},
+	"cpu":    {"N: call FUNCTION [ARG...] [times K]", 3, 11, "let a CPU call a function beside the threads", parseCPU},
+	"join":   {"", 0, 0, "end what runs side by side", parseJoin},
+
 	"guest":             {"FILE", 1, 1, "run the functions of an object instead of the built-in ones", parseGuest},
 	"redirect":          {"ID FUNCTION TARGET", 3, 3, "where an IPMODIFY ops takes a function to", parseRedirect},
 	"bytes":             {"FUNCTION", 1, 1, "show the bytes of a function's site", parseBytes},
