@@ -246,6 +246,14 @@ static void on_code(uc_engine *uc, uint64_t addr, uint32_t size, void *user)
 	}
 }
 
+/* Whether the instruction at addr is cmps. */
+static bool is_cmps(ft_core *k, uint64_t addr, uint32_t size)
+{
+	uint8_t op;
+	return size && size <= 15 && !uc_mem_read(k->uc, addr + size - 1, &op, 1) &&
+	       (op == 0xa6 || op == 0xa7);
+}
+
 static void on_mem(uc_engine *uc, uc_mem_type type, uint64_t addr, int size, int64_t value, void *user)
 {
 	ft_core *k = user;
@@ -254,10 +262,23 @@ static void on_mem(uc_engine *uc, uc_mem_type type, uint64_t addr, int size, int
 		return;
 	if (size < 8)
 		v &= ((uint64_t)1 << (8 * size)) - 1;
-	event(k, (ft_event){.kind = EV_MEM, .ip = k->prev_ip, .addr = addr, .size = (uint32_t)size,
-			    .value = v, .write = type == UC_MEM_WRITE});
+	ft_event e = {.kind = EV_MEM, .ip = k->prev_ip, .addr = addr, .size = (uint32_t)size,
+		      .value = v, .write = type == UC_MEM_WRITE};
+	ft_event *last = k->nevents ? &k->events[k->nevents - 1] : NULL;
+	if (e.write || !last || last->kind != EV_MEM || last->write || last->ip != e.ip) {
+		event(k, e);
+	} else if (is_cmps(k, k->prev_ip, k->prev_size)) {
+		/* It reads its second operand first; the manual names them the
+		   other way round. */
+		ft_event second = *last;
+		*last = e;
+		event(k, second);
+	} else if (last->addr != addr || last->size != e.size) {
+		event(k, e);
+	} /* else it is lock neg, which Unicorn does with a load and a compare and exchange */
 }
 
+/* Whether a page, by its number, is writable and executable. */
 static bool is_wx(const ft_core *k, uint64_t page)
 {
 	int lo = 0, hi = k->wx_len;

@@ -207,6 +207,9 @@ func (c *cpu) outcome(k *core, r *run) (stop emu.Stop, fetched bool) {
 	case C.FT_INVALID:
 		return c.invalid(), true
 	case C.FT_EXCEPTION:
+		// No handler ever returns from it, so the next exception would be a
+		// double fault to this instance.
+		k.stale = true
 		if s.vector == vectorDivide {
 			return c.divide(), true
 		}

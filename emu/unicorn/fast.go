@@ -53,6 +53,7 @@ func (c *cpu) speculate(r *run) bool {
 		}
 		return r.count != count
 	}
+	k.stale = k.k.why == C.FT_EXCEPTION // as in outcome
 	c.m.putBack()
 	c.regs, r.count, r.streak = regs, count, 0
 	C.ft_vector_load(k.k, &vector)

@@ -367,6 +367,12 @@
 	setz %r10b
 	cmpxchg %r11, %r12
 	ret
+#: cmpxchg-register
+	cmpxchg %ebx, %ecx
+	cmpxchg %r8d, %eax
+	mov %r9d, %eax
+	cmpxchg %r10d, %r9d
+	ret
 #: cmpxchg8b-16b
 	mov (%rdi), %eax
 	mov 4(%rdi), %edx
@@ -385,6 +391,10 @@
 	lock orb $0x80, 9(%rdi)
 	lock incl 16(%rdi)
 	lock subw %bx, 24(%rdi)
+	ret
+#: lock-neg
+	lock negl (%rdi)
+	lock negq 8(%rdi)
 	ret
 #: lock-bts of sf af pf zf
 	lock btsq $7, (%rdi)
