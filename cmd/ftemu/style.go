@@ -1,0 +1,45 @@
+package main
+
+import "strings"
+
+// A style paints text for a terminal; the zero value leaves it plain.
+type style struct{ on bool }
+
+func (s style) paint(code, text string) string {
+	if !s.on || text == "" {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+func (s style) plain(text string) string  { return text }
+func (s style) strong(text string) string { return s.paint("1", text) }
+func (s style) faint(text string) string  { return s.paint("2", text) }
+func (s style) good(text string) string   { return s.paint("32", text) }
+func (s style) bad(text string) string    { return s.paint("31", text) }
+func (s style) fresh(text string) string  { return s.paint("36", text) }
+
+// minWrap is the narrowest column that text is broken into.
+const minWrap = 16
+
+// wrap breaks text at spaces into lines of at most width columns; 0 is no
+// limit. A word that is longer keeps a line of its own.
+func wrap(text string, width int) []string {
+	if width <= 0 {
+		return []string{text}
+	}
+	width = max(width, minWrap)
+	var lines []string
+	for len([]rune(text)) > width {
+		runes := []rune(text)
+		cut := strings.LastIndexByte(string(runes[:width+1]), ' ')
+		if cut <= 0 {
+			if cut = strings.IndexByte(text, ' '); cut < 0 {
+				break
+			}
+		}
+		lines = append(lines, strings.TrimRight(text[:cut], " "))
+		text = strings.TrimLeft(text[cut:], " ")
+	}
+	return append(lines, text)
+}
