@@ -97,7 +97,7 @@ func (c *Core) newTarget(rec *Record) uint64 {
 			}
 			return op.Trampoline
 		}
-		c.warnOnce(fn, "new-tramp", "bad trampoline accounting at %s", c.siteName(rec.IP))
+		c.warnKill(fn, "bad trampoline accounting at %s", c.siteName(rec.IP))
 		return c.addr.FtraceCaller
 	}
 	return c.staticCaller(rec.Has(RecRegs))
@@ -117,7 +117,7 @@ func (c *Core) currentTarget(rec *Record) uint64 {
 		if op := c.currentOps(rec); op != nil {
 			return op.Trampoline
 		}
-		c.warnOnce(fn, "curr-tramp", "bad trampoline accounting at %s", c.siteName(rec.IP))
+		c.warnKill(fn, "bad trampoline accounting at %s", c.siteName(rec.IP))
 		return c.addr.FtraceCaller
 	}
 	return c.staticCaller(rec.Has(RecRegsEn))

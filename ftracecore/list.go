@@ -55,7 +55,8 @@ func (c *Core) ListFunc(ip, parent uint64, regs Regs) {
 		case !op.Covers(ip):
 		case op.Func == nil:
 			// As the kernel: the remaining callbacks are skipped too.
-			c.warnKill("__ftrace_ops_list_func", "ops %q covers %s and has no function", op.Name, c.siteName(ip))
+			// __ftrace_ops_list_func is always inlined into this one.
+			c.warnKill("arch_ftrace_ops_list_func", "ops %q covers %s and has no function", op.Name, c.siteName(ip))
 			return
 		default:
 			c.callback(op, op.Func, ip, parent, regs)

@@ -215,7 +215,12 @@ func (c *Core) shutdown(ops *Ops) error {
 	return nil
 }
 
-// checkAllClean warns of records that are not clean though nothing is registered.
+// checkAllClean kills ftrace if a record is not clean though nothing is
+// registered.
+//
+// As the kernel: a flag that stayed on a record which was given up while
+// ftrace_enabled was 0 is found here, when an ops that has nothing to do with
+// it leaves.
 func (c *Core) checkAllClean() {
 	if len(c.list) > 0 {
 		return
@@ -223,6 +228,7 @@ func (c *Core) checkAllClean() {
 	c.Records(func(rec *Record) bool {
 		if rec.Count != 0 || rec.Flags&^RecDisabled != 0 {
 			c.warnOnce("ftrace_shutdown", "not-clean", "nothing is registered and %s has count %d, flags %s", c.siteName(rec.IP), rec.Count, rec.Flags)
+			c.kill()
 		}
 		return true
 	})

@@ -107,7 +107,11 @@ func (c *Core) UnregisterDirect(ip, addr uint64) error {
 		if e == nil {
 			return c.refuse(ENODEV, c.siteName(rec.IP), "it has no direct function")
 		}
+		if c.directOps.Filter() == nil {
+			return c.oops(fn, "register_ftrace_direct was never called, so direct_ops has no hash, and %s is direct through another ops", c.siteName(loc))
+		}
 		if c.directOps.Filter().Count() == 1 {
+			// As the kernel: whichever site that one is.
 			_ = c.unregister(c.directOps)
 		}
 		err := c.setFilterIPs(c.directOps, []uint64{loc}, true, false)

@@ -73,6 +73,7 @@ func (c *Core) replaceCode(enable bool) {
 		return
 	}
 	if err := c.text.Verify(changes); err != nil {
+		c.warn("ftrace_verify_code", "%v", err)
 		c.bug(err)
 		return
 	}
@@ -106,6 +107,11 @@ func (c *Core) callBytes(ip, target uint64) x86.Bytes5 {
 func (c *Core) bug(err error) {
 	var b *patcher.Bug
 	if errors.As(err, &b) {
+		if rec := c.record(b.IP); rec != nil {
+			// The report says what the site should be calling, and to find
+			// that out may be a WARN once more.
+			c.currentTarget(rec)
+		}
 		c.warnKill("ftrace_bug", "site %s: found % x, expected % x", c.siteName(b.IP), b.Actual, b.Expected)
 		return
 	}
