@@ -61,6 +61,14 @@ func (l *Lab) withOps(c emu.CPU, fn ftracecore.Callback) error {
 	return l.traced(c, fn)
 }
 
-func (l *Lab) assistGate(c emu.CPU) error     { return l.withOps(c, l.Core.AssistFunc) }
+// assistGate jumps to NULL as the kernel does where the ops has no function; a
+// trampoline without the assist function gets there by itself.
+func (l *Lab) assistGate(c emu.CPU) error {
+	if ops := l.ops[c.Regs().GPR[emu.RDX]]; ops != nil && ops.Func == nil {
+		return fmt.Errorf("ftrace_ops_assist_func calls the function of %q, which is NULL", ops.Name)
+	}
+	return l.withOps(c, l.Core.AssistFunc)
+}
+
 func (l *Lab) callbackGate(c emu.CPU) error   { return l.withOps(c, l.Core.Callback) }
 func (l *Lab) callDirectGate(c emu.CPU) error { return l.traced(c, l.Core.CallDirectFuncs) }

@@ -153,13 +153,15 @@ func (r *Runner) newOps(id string, k kind, mode Mode) {
 		owner: &owner{run: r, mode: mode, shared: defaultShared},
 	}
 	if k.direct {
-		c.ops = r.lab.NewDirectOps(id, c.owner.opsFunc())
+		c.ops = r.lab.NewDirectOps(id, nil)
 		c.ops.Flags = k.flags
 	} else {
 		c.ops = r.lab.NewOps(id, k.flags, func(ip, parent uint64, _ *ftracecore.Ops, regs ftracecore.Regs) {
 			r.callback(c, ip, parent, regs)
 		})
 	}
+	// Any kind may have one: direct_register_retry makes any ops direct.
+	c.ops.OpsFunc = c.owner.opsFunc()
 	c.owner.ops = c.ops
 	r.clients = append(r.clients, c)
 }

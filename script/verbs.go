@@ -114,9 +114,6 @@ func parseNew(p *parser, args []string) (func(*Runner), error) {
 	mode := ModeNone
 	for _, a := range args[2:] {
 		if m, ok := strings.CutPrefix(a, "of="); ok {
-			if !k.direct {
-				return nil, fmt.Errorf("%s is for kind direct, found kind %s", a, k.name)
-			}
 			if mode, err = parseMode(m); err != nil {
 				return nil, err
 			}
@@ -199,7 +196,12 @@ func parseFilterName(p *parser, args []string) (func(*Runner), error) {
 	if err != nil {
 		return nil, err
 	}
-	pattern := p.pattern(args[1], w.remove)
+	// The pattern goes to the kernel as it is, so that it is about the names
+	// there: ftor_f0 in the built-in guest.
+	pattern := args[1]
+	if w.remove {
+		pattern = "!" + pattern
+	}
 	return func(r *Runner) {
 		r.api("set_filter_name", r.lab.Core.SetFilter(r.ops(args[0]), pattern, w.reset))
 	}, nil
@@ -334,7 +336,7 @@ func parseDirectUnregister(p *parser, args []string) (func(*Runner), error) {
 		case o.cur != "":
 			addr = r.tramp(o.cur)
 		}
-		if o.ops.Notrace() == nil && o.ops.Filter() == nil {
+		if !o.ops.Has(ftracecore.OpsInit) {
 			r.skip("SKIPPED_WOULD_OOPS", SkippedWouldOops, "ops "+o.ops.Name+" never had a filter: the kernel would dereference NULL")
 			return
 		}
