@@ -19,6 +19,7 @@ type report struct {
 	explain bool // print decisions, and why calls were refused at length
 	lineCol int  // columns of line numbers
 	opCol   int  // columns of the scenario's lines
+	nameCol int  // columns of the names of sites, ops and trampolines
 	open    bool // what was asked stands on the current line, without an answer
 	dead    bool // ftrace had killed itself before this line
 }
@@ -27,11 +28,12 @@ type report struct {
 const (
 	maxOpCol = 44 // longer lines push their answer to the right
 	labelCol = 10
-	nameCol  = 8
+	minName  = 8
+	maxName  = 20 // longer names push what follows to the right
 )
 
 func newReport(a *app, steps []script.Step) *report {
-	r := &report{w: a.stdout, style: style{a.colour}, width: a.width}
+	r := &report{w: a.stdout, style: style{a.colour}, width: a.width, nameCol: minName}
 	for _, s := range steps {
 		r.lineCol = max(r.lineCol, len(fmt.Sprint(s.Line)))
 		if len(s.Text) <= maxOpCol {
@@ -83,6 +85,9 @@ func (r *report) answered(res *script.Result) {
 		r.open = false
 	}
 	r.closeLine()
+	for _, s := range res.Sites {
+		r.nameCol = min(max(r.nameCol, len(s.Site)), maxName)
+	}
 	r.calls(res)
 	r.ran(res)
 	r.sites(res)
@@ -183,7 +188,7 @@ func (r *report) ran(res *script.Result) {
 }
 
 func (r *report) event(label, name, text string) {
-	r.row(label, fmt.Sprintf("%-*s %s", nameCol, name, text), r.style.plain)
+	r.row(label, fmt.Sprintf("%-*s %s", r.nameCol, name, text), r.style.plain)
 }
 
 // sites prints the sites that the line changed, before and after; all of them
@@ -202,7 +207,7 @@ func (r *report) sites(res *script.Result) {
 		case i < 0:
 			r.site("site", now.Site, now) // was clean until now
 		case res.Before[i].Bytes != now.Bytes:
-			r.row("site", siteText(now.Site, res.Before[i]), r.style.faint)
+			r.row("site", r.siteText(now.Site, res.Before[i]), r.style.faint)
 			r.site("", "->", now)
 		case res.Before[i] != now:
 			r.site("site", now.Site, now)
@@ -210,8 +215,8 @@ func (r *report) sites(res *script.Result) {
 	}
 	for _, was := range res.Before {
 		if !slices.ContainsFunc(res.Sites, func(s script.SiteState) bool { return s.IP == was.IP }) {
-			r.row("site", siteText(was.Site, was), r.style.faint)
-			r.row("", fmt.Sprintf("%*s clean", nameCol, "->"), r.style.fresh)
+			r.row("site", r.siteText(was.Site, was), r.style.faint)
+			r.row("", fmt.Sprintf("%*s clean", r.nameCol, "->"), r.style.fresh)
 		}
 	}
 }
@@ -221,7 +226,7 @@ func (r *report) left(left []script.LeftSite) {
 		r.row("sites", "all clean", r.style.good)
 	}
 	for _, l := range left {
-		text := fmt.Sprintf("%-*s count %d, flags %s", nameCol, l.Site, l.Count, orNone(l.Flags))
+		text := fmt.Sprintf("%-*s count %d, flags %s", r.nameCol, l.Site, l.Count, orNone(l.Flags))
 		if l.Nop == 0 {
 			text += ", not a nop"
 		}
@@ -235,21 +240,21 @@ func (r *report) left(left []script.LeftSite) {
 // site prints a site's code and its record.
 func (r *report) site(label, name string, s script.SiteState) {
 	if name == "->" {
-		name = fmt.Sprintf("%*s", nameCol, name)
+		name = fmt.Sprintf("%*s", r.nameCol, name)
 	}
-	r.row(label, siteText(name, s), r.style.fresh)
+	r.row(label, r.siteText(name, s), r.style.fresh)
 	if s.Count == 0 && s.Flags == "" && s.Direct == "" {
 		return
 	}
-	text := fmt.Sprintf("%-*s count %d, flags %s", nameCol, "", s.Count, orNone(s.Flags))
+	text := fmt.Sprintf("%-*s count %d, flags %s", r.nameCol, "", s.Count, orNone(s.Flags))
 	if s.Direct != "" {
 		text += ", direct function " + strings.TrimPrefix(s.Direct, "direct:")
 	}
 	r.row("", text, r.style.plain)
 }
 
-func siteText(name string, s script.SiteState) string {
-	return fmt.Sprintf("%-*s % x  %s", nameCol, name, s.Bytes, s.Disasm())
+func (r *report) siteText(name string, s script.SiteState) string {
+	return fmt.Sprintf("%-*s % x  %s", r.nameCol, name, s.Bytes, s.Disasm())
 }
 
 func orNone(flags string) string {
@@ -268,7 +273,7 @@ func (r *report) shown(res *script.Result) {
 		return
 	}
 	for _, o := range res.Ops {
-		text := fmt.Sprintf("%-*s flags %s, trampoline %s", nameCol, o.ID, orNone(o.Flags), o.Tramp)
+		text := fmt.Sprintf("%-*s flags %s, trampoline %s", r.nameCol, o.ID, orNone(o.Flags), o.Tramp)
 		if o.Cur != "" {
 			text += ", now " + strings.TrimPrefix(o.Cur, "direct:")
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,9 +13,6 @@ import (
 	"ftemu/guest"
 	"ftemu/script"
 	"ftemu/trace"
-	"ftemu/trace/jsonl"
-	"ftemu/trace/text"
-	"ftemu/x86"
 )
 
 type runCmd struct {
@@ -94,15 +90,6 @@ func (c *runCmd) options() (ftemu.Options, error) {
 	return ftemu.Options{Engine: engine, Profile: &profile, Design: &design, Seed: c.Seed, Explain: c.Explain}, nil
 }
 
-// A printer prints a scenario while it runs.
-type printer interface {
-	tracer() trace.Tracer // for the events to print; nil for none
-	start(*script.Runner)
-	before(script.Step)
-	after(*script.Result)
-	end(failures int)
-}
-
 // play runs a scenario to its end, or to where nothing can run any more, and
 // returns what was not as expected.
 func play(r *script.Runner, s *script.Script, out printer) []error {
@@ -144,114 +131,6 @@ func place(s *script.Script, step script.Step) string {
 		return s.File
 	}
 	return fmt.Sprintf("%s:%d", s.File, step.Line)
-}
-
-// A textPrinter prints for people.
-type textPrinter struct {
-	*report
-	header string
-	mask   trace.Mask
-	runner *script.Runner
-	wants  int
-}
-
-func newTextPrinter(a *app, s *script.Script, c *runCmd, mask trace.Mask) *textPrinter {
-	p := &textPrinter{report: newReport(a, s.Steps), mask: mask}
-	p.explain = c.Explain
-	p.header = fmt.Sprintf("%s: guest %s, engine %s, profile %s, design %s, seed %d", s.File, s.Guest.Name, c.Engine, c.Profile, c.Design, c.Seed)
-	return p
-}
-
-func (p *textPrinter) tracer() trace.Tracer {
-	if p.mask == 0 {
-		return nil
-	}
-	return text.New(p, p.mask, text.Names{Addr: p.addr, Code: p.code, Ret: ftracecore.RetName}, strings.Repeat(" ", p.indent()))
-}
-
-// addr names an address for events.
-func (p *textPrinter) addr(a uint64) string {
-	if p.runner == nil {
-		return fmt.Sprintf("%#x", a)
-	}
-	return p.runner.NameAt(a)
-}
-
-// code is the text of an instruction for events.
-func (p *textPrinter) code(code []byte, ip uint64) string {
-	t, _, err := x86.Disasm(code, ip, func(a uint64) (string, uint64, bool) { return p.addr(a), 0, true })
-	if err != nil {
-		return err.Error()
-	}
-	return t
-}
-
-func (p *textPrinter) start(r *script.Runner) {
-	p.runner = r
-	for _, l := range wrap(p.header, p.width) {
-		fmt.Fprintln(p.w, l)
-	}
-	fmt.Fprintln(p.w)
-}
-
-func (p *textPrinter) before(s script.Step) { p.asked(s) }
-
-func (p *textPrinter) after(res *script.Result) {
-	if res.Want != "" {
-		p.wants++
-	}
-	p.answered(res)
-}
-
-func (p *textPrinter) end(failures int) {
-	switch {
-	case failures > 0:
-		fmt.Fprintf(p.w, "\n%s\n", p.style.bad("not as expected: "+counted(failures, "line")))
-	case p.wants > 0:
-		fmt.Fprintf(p.w, "\n%s\n", p.style.good("as expected: "+counted(p.wants, "expectation")))
-	}
-}
-
-func counted(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-// A jsonPrinter prints an object a line.
-type jsonPrinter struct {
-	w       io.Writer
-	enc     *json.Encoder
-	explain bool
-	mask    trace.Mask
-}
-
-func newJSONPrinter(a *app, explain bool, mask trace.Mask) *jsonPrinter {
-	p := &jsonPrinter{w: a.stdout, enc: json.NewEncoder(a.stdout), explain: explain, mask: mask}
-	p.enc.SetEscapeHTML(false)
-	return p
-}
-
-func (p *jsonPrinter) tracer() trace.Tracer {
-	if p.mask == 0 {
-		return nil
-	}
-	return jsonl.New(p.w, p.mask)
-}
-
-func (p *jsonPrinter) start(*script.Runner) {}
-func (p *jsonPrinter) before(script.Step)   {}
-func (p *jsonPrinter) end(int)              {}
-
-// after prints the line. Writing is to a buffer, whose error is seen when it is
-// flushed at the end.
-func (p *jsonPrinter) after(res *script.Result) {
-	if !p.explain {
-		_ = p.enc.Encode(res)
-		return
-	}
-	_ = p.enc.Encode(explained{res, explanation{res.Decisions, paragraphs(res)}})
 }
 
 // parseScenario reads the scenario in a file, or from standard input for "-".

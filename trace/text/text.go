@@ -53,6 +53,9 @@ func (s *Sink) Trace(ev *trace.Event) {
 	}
 }
 
+// maxPoke is how many bytes a poke may change to be printed byte by byte.
+const maxPoke = 8
+
 // what says what happened.
 func (s *Sink) what(ev *trace.Event) string {
 	at := fmt.Sprintf("cpu%d %-24s", ev.CPU, s.names.Addr(ev.IP))
@@ -72,6 +75,9 @@ func (s *Sink) what(ev *trace.Event) string {
 	case trace.Trap:
 		return fmt.Sprintf("%s vector %d", at, ev.Vector)
 	case trace.Poke:
+		if len(ev.New) > maxPoke {
+			return fmt.Sprintf("%-24s %d bytes  %s", s.names.Addr(ev.IP), len(ev.New), ev.Text)
+		}
 		return fmt.Sprintf("%-24s % x -> % x  %s", s.names.Addr(ev.IP), ev.Old, ev.New, ev.Text)
 	case trace.Reg:
 		return fmt.Sprintf("%s(%s) = %s", ev.Name, ev.Text, s.names.Ret(ev.Ret))

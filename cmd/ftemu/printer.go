@@ -1,0 +1,154 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"ftemu/ftracecore"
+	"ftemu/guest"
+	"ftemu/script"
+	"ftemu/trace"
+	"ftemu/trace/jsonl"
+	"ftemu/trace/text"
+	"ftemu/x86"
+)
+
+// A printer prints a scenario while it runs.
+type printer interface {
+	tracer() trace.Tracer // for the events to print; nil for none
+	start(*script.Runner)
+	before(script.Step)
+	after(*script.Result)
+	end(failures int)
+}
+
+// A textPrinter prints for people.
+type textPrinter struct {
+	*report
+	header string
+	mask   trace.Mask
+	runner *script.Runner
+	wants  int
+}
+
+func newTextPrinter(a *app, s *script.Script, c *runCmd, mask trace.Mask) *textPrinter {
+	p := &textPrinter{report: newReport(a, s.Steps), mask: mask}
+	p.explain = c.Explain
+	guestName := s.Guest.Name
+	if s.Guest.Module == guest.OracleModule {
+		guestName = "built-in"
+	}
+	p.header = fmt.Sprintf("%s: guest %s, engine %s, profile %s, design %s, seed %d", s.File, guestName, c.Engine, c.Profile, c.Design, c.Seed)
+	return p
+}
+
+func (p *textPrinter) tracer() trace.Tracer {
+	if p.mask == 0 {
+		return nil
+	}
+	return text.New(p, p.mask, text.Names{Addr: p.addr, Code: p.code, Ret: ftracecore.RetName}, strings.Repeat(" ", p.indent()))
+}
+
+// addr names an address for events.
+func (p *textPrinter) addr(a uint64) string {
+	if p.runner == nil {
+		return ""
+	}
+	return p.runner.NameAt(a)
+}
+
+// code is the text of an instruction for events.
+func (p *textPrinter) code(code []byte, ip uint64) string {
+	t, _, err := x86.Disasm(code, ip, func(a uint64) (string, uint64, bool) { return p.addr(a), 0, true })
+	if err != nil {
+		return err.Error()
+	}
+	return t
+}
+
+// Write drops what happens while the lab is made.
+func (p *textPrinter) Write(b []byte) (int, error) {
+	if p.runner == nil {
+		return len(b), nil
+	}
+	return p.report.Write(b)
+}
+
+func (p *textPrinter) start(r *script.Runner) {
+	p.runner = r
+	for _, l := range wrap(p.header, p.width) {
+		fmt.Fprintln(p.w, l)
+	}
+	fmt.Fprintln(p.w)
+}
+
+func (p *textPrinter) before(s script.Step) { p.asked(s) }
+
+func (p *textPrinter) after(res *script.Result) {
+	if res.Want != "" {
+		p.wants++
+	}
+	p.answered(res)
+}
+
+func (p *textPrinter) end(failures int) {
+	switch {
+	case failures > 0:
+		fmt.Fprintf(p.w, "\n%s\n", p.style.bad("not as expected: "+counted(failures, "line")))
+	case p.wants > 0:
+		fmt.Fprintf(p.w, "\n%s\n", p.style.good("as expected: "+counted(p.wants, "expectation")))
+	}
+}
+
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// A jsonPrinter prints an object a line.
+type jsonPrinter struct {
+	w       io.Writer
+	enc     *json.Encoder
+	explain bool
+	mask    trace.Mask
+	started bool
+}
+
+func newJSONPrinter(a *app, explain bool, mask trace.Mask) *jsonPrinter {
+	p := &jsonPrinter{w: a.stdout, enc: json.NewEncoder(a.stdout), explain: explain, mask: mask}
+	p.enc.SetEscapeHTML(false)
+	return p
+}
+
+func (p *jsonPrinter) tracer() trace.Tracer {
+	if p.mask == 0 {
+		return nil
+	}
+	return jsonl.New(p, p.mask)
+}
+
+// Write takes events; it drops what happens while the lab is made.
+func (p *jsonPrinter) Write(b []byte) (int, error) {
+	if !p.started {
+		return len(b), nil
+	}
+	return p.w.Write(b)
+}
+
+func (p *jsonPrinter) start(*script.Runner) { p.started = true }
+func (p *jsonPrinter) before(script.Step)   {}
+func (p *jsonPrinter) end(int)              {}
+
+// after prints the line. Writing is to a buffer, whose error is seen when it is
+// flushed at the end.
+func (p *jsonPrinter) after(res *script.Result) {
+	if !p.explain {
+		_ = p.enc.Encode(res)
+		return
+	}
+	_ = p.enc.Encode(explained{res, explanation{res.Decisions, paragraphs(res)}})
+}
