@@ -379,6 +379,9 @@ func (g *generator) exchange() {
 		if !rm.mem && size == 4 {
 			size = 8 // Unicorn 2.0.1 extends the register even if it does not write it
 		}
+		if size == 4 {
+			g.emit(0x89, 0xc0) // mov %eax,%eax: nor should it extend RAX on success
+		}
 		g.op(size, lock, []byte{0x0f, 0xb1}, g.source(), rm)
 	}
 }

@@ -373,6 +373,14 @@
 	mov %r9d, %eax
 	cmpxchg %r10d, %r9d
 	ret
+#: cmpxchg-accumulator
+	mov (%rdi), %eax
+	bts $40, %rax
+	cmpxchg %ebx, (%rdi)
+	mov %rax, %r8
+	bts $41, %rax
+	cmpxchg %ecx, 8(%rdi)
+	ret
 #: cmpxchg8b-16b
 	mov (%rdi), %eax
 	mov 4(%rdi), %edx
