@@ -3,6 +3,7 @@ package ftracecore
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -13,6 +14,7 @@ type Errno int
 const (
 	EPERM   Errno = 1
 	ENOENT  Errno = 2
+	E2BIG   Errno = 7
 	EAGAIN  Errno = 11
 	ENOMEM  Errno = 12
 	EFAULT  Errno = 14
@@ -24,7 +26,7 @@ const (
 
 var errnoNames = map[Errno]string{
 	EPERM: "EPERM", ENOENT: "ENOENT", EAGAIN: "EAGAIN", ENOMEM: "ENOMEM", EFAULT: "EFAULT",
-	EBUSY: "EBUSY", ENODEV: "ENODEV", EINVAL: "EINVAL", ENOTSUP: "ENOTSUPP", 39: "ENOTEMPTY", 7: "E2BIG",
+	EBUSY: "EBUSY", ENODEV: "ENODEV", EINVAL: "EINVAL", ENOTSUP: "ENOTSUPP", 39: "ENOTEMPTY", E2BIG: "E2BIG",
 }
 
 // Error returns the name with the sign that the kernel gives it, as in "-EBUSY".
@@ -76,13 +78,12 @@ func (e *Error) Error() string {
 
 func (e *Error) writeRule(b *strings.Builder) {
 	b.WriteString(e.Rule)
-	for i, o := range e.Owners {
-		if i == 0 {
-			b.WriteString(", owned by ")
-		} else {
-			b.WriteString(" and ")
+	sep := ", owned by "
+	for _, o := range e.Owners {
+		if quoted := strconv.Quote(o); !strings.Contains(e.Rule, quoted) {
+			b.WriteString(sep + quoted)
+			sep = " and "
 		}
-		fmt.Fprintf(b, "%q", o)
 	}
 }
 
