@@ -18,6 +18,7 @@ import (
 	"ftemu/emu"
 	"ftemu/emu/interp"
 	"ftemu/ftracecore"
+	"ftemu/ftracecore/bpf"
 	"ftemu/guest"
 	"ftemu/patcher"
 	"ftemu/trace"
@@ -80,6 +81,7 @@ type Lab struct {
 	Machine emu.Machine
 	Symbols *guest.Symbols
 	Poker   *patcher.Poker
+	BPF     *bpf.Table // the BPF trampolines; see AttachProg
 
 	guest     *guest.Image
 	callback  uint64 // address of the gate that stands for callbacks
@@ -88,8 +90,12 @@ type Lab struct {
 	gates     emu.Gates
 	tramps    *trampolines
 	ops       map[uint64]*ftracecore.Ops // by address of the object
-	directs   []*direct                  // by ID
-	directMem uint64                     // where the next direct trampoline goes
+	nextOps   uint64                     // address of the next object
+	bpf       *bpfKernel
+	progs     []uint64         // the gates of BPF programs, in the order of loading
+	params    map[uint64][]int // of functions: what SetParams declared
+	directs   []*direct        // by ID
+	directMem uint64           // where the next direct trampoline goes
 	limits    emu.Limits
 	observer  Observer
 	tracer    trace.Tracer
@@ -127,7 +133,7 @@ func New(opt Options) (*Lab, error) {
 	}
 	l := &Lab{
 		Mem: opt.Engine.NewMemory(opt.Memory), Symbols: &guest.Symbols{}, guest: opt.Guest,
-		ops: make(map[uint64]*ftracecore.Ops), limits: opt.Limits, observer: opt.Observer, tracer: opt.Tracer,
+		ops: make(map[uint64]*ftracecore.Ops), nextOps: opsBase, params: make(map[uint64][]int), limits: opt.Limits, observer: opt.Observer, tracer: opt.Tracer,
 		seed: opt.Seed,
 	}
 	if err := l.build(opt, profile, design); err != nil {
@@ -149,10 +155,15 @@ func (l *Lab) build(opt Options, profile ftracecore.Profile, design ftracecore.D
 		Profile: profile, Design: design, Tracer: opt.Tracer, Explain: opt.Explain,
 		Mistakes: opt.Mistakes, Sched: opt.Sched,
 	})
+	l.bpf = newBPFKernel(l)
+	l.BPF = bpf.NewTable(l.Core, l.bpf)
 	if err := l.loadGuest(opt.Guest); err != nil {
 		return err
 	}
 	if err := l.addGates(); err != nil {
+		return err
+	}
+	if err := l.mapBPF(); err != nil {
 		return err
 	}
 	m, err := opt.Engine.NewMachine(emu.Config{
@@ -220,7 +231,8 @@ func (l *Lab) NewDirectOps(name string, fn ftracecore.OpsFunc) *ftracecore.Ops {
 }
 
 func (l *Lab) newOps(name string) *ftracecore.Ops {
-	ops := &ftracecore.Ops{Name: name, Addr: opsBase + uint64(len(l.ops))*opsSize}
+	ops := &ftracecore.Ops{Name: name, Addr: l.nextOps}
+	l.nextOps += opsSize
 	l.ops[ops.Addr] = ops
 	return ops
 }

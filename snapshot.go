@@ -19,7 +19,9 @@ import (
 func (l *Lab) Snapshot() (restore func() error) {
 	mem := l.Mem.Snapshot()
 	core := l.Core.Snapshot(l.knownOps())
+	bpfState := l.bpf.snapshot()
 	ops, directs := maps.Clone(l.ops), slices.Clone(l.directs)
+	nextOps := l.nextOps
 	directMem, symbols := l.directMem, l.Symbols.Clone()
 	calls := maps.Clone(l.tramps.callIP)
 	regs := make([]emu.Regs, l.Machine.NumCPU())
@@ -31,8 +33,10 @@ func (l *Lab) Snapshot() (restore func() error) {
 			return err
 		}
 		core()
+		bpfState()
+		l.nextOps = nextOps
 		l.ops, l.directs, l.directMem = maps.Clone(ops), slices.Clone(directs), directMem
-		if l.Symbols.Len() != symbols.Len() {
+		if l.Symbols.Changes() != symbols.Changes() {
 			*l.Symbols = *symbols.Clone()
 		}
 		l.tramps.callIP = maps.Clone(calls)
@@ -60,6 +64,7 @@ func (l *Lab) knownOps() []*ftracecore.Ops {
 // write the same behave the same.
 func (l *Lab) Digest(w io.Writer) {
 	l.Core.Digest(w, l.knownOps())
+	l.BPF.Digest(w)
 	var buf []byte
 	l.Core.Records(func(r *ftracecore.Record) bool {
 		buf = l.appendCode(buf, r.IP)

@@ -29,7 +29,7 @@ func (t *trampolines) setStatic(plain, regs trampoline.Code) {
 
 // Create makes the trampoline of ops on a page of its own.
 func (t *trampolines) Create(ops *ftracecore.Ops, target *ftracecore.Func, regs bool) (uint64, error) {
-	page, err := t.alloc(ops)
+	page, err := t.alloc("trampoline of " + ops.Name)
 	if err != nil {
 		return 0, err
 	}
@@ -47,14 +47,14 @@ func (t *trampolines) Create(ops *ftracecore.Ops, target *ftracecore.Func, regs 
 	return page, nil
 }
 
-// alloc maps the first free page for trampolines.
-func (t *trampolines) alloc(ops *ftracecore.Ops) (uint64, error) {
+// alloc maps the first free page for trampolines, under the given name.
+func (t *trampolines) alloc(name string) (uint64, error) {
 	for page := uint64(trampBase); page < trampLimit; page += emu.PageSize {
 		if t.lab.Mem.Page(page) == nil {
-			return page, t.lab.Mem.Map(page, emu.PageSize, emu.PermRX, "trampoline of "+ops.Name)
+			return page, t.lab.Mem.Map(page, emu.PageSize, emu.PermRX, name)
 		}
 	}
-	return 0, fmt.Errorf("no page is free for the trampoline of %q", ops.Name)
+	return 0, fmt.Errorf("no page is free for %s", name)
 }
 
 func targetAddr(f *ftracecore.Func) uint64 {
@@ -85,6 +85,7 @@ func (t *trampolines) reap() {
 		_ = t.lab.Mem.Unmap(page)
 	}
 	t.retired = slices.Delete(t.retired, 0, len(t.retired))
+	t.lab.bpf.reap()
 }
 
 // CallTarget reads the call in the trampoline of ops.

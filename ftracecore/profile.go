@@ -15,10 +15,17 @@ type Profile struct {
 	// clears its function and trampoline, so that the owner may simply retry
 	// (v6.18). Before that a retry is -EINVAL until the owner has done it.
 	ResetDirectOnFailure bool
+	// NullFuncOnRetry says that a BPF trampoline which is told -EAGAIN clears the
+	// function of its ops before it tries again, also where the ops is
+	// registered and only changes its image. The next call of the traced
+	// function then finds a registered ops without a function, which kills
+	// ftrace (v6.1.192, see SelfOnModify; later kernels clear in the core and
+	// only after a failed registration).
+	NullFuncOnRetry bool
 }
 
 // V6_1 is Linux v6.1.192, the profile that was compared with a real kernel.
-func V6_1() Profile { return Profile{Name: "v6.1", SelfOnModify: true} }
+func V6_1() Profile { return Profile{Name: "v6.1", SelfOnModify: true, NullFuncOnRetry: true} }
 
 // Profiles lists the profiles there are, the default first.
 func Profiles() []Profile { return []Profile{V6_1()} }

@@ -20,10 +20,13 @@ type Symbol struct {
 type Symbols struct {
 	byAddr []Symbol // ascending by address, in order of addition where equal
 	byName map[string][]uint64
+
+	changes uint64
 }
 
 // Add enters a symbol.
 func (t *Symbols) Add(s Symbol) {
+	t.changes++
 	i, _ := slices.BinarySearchFunc(t.byAddr, s.Addr, func(x Symbol, a uint64) int {
 		if x.Addr <= a {
 			return -1
@@ -34,11 +37,12 @@ func (t *Symbols) Add(s Symbol) {
 	if t.byName == nil {
 		t.byName = make(map[string][]uint64)
 	}
-	t.byName[s.Name] = append(t.byName[s.Name], s.Addr)
+	t.byName[s.Name] = append(slices.Clip(t.byName[s.Name]), s.Addr)
 }
 
 // AddAll enters many symbols at once.
 func (t *Symbols) AddAll(syms []Symbol) {
+	t.changes++
 	t.byAddr = append(t.byAddr, syms...)
 	slices.SortStableFunc(t.byAddr, func(a, b Symbol) int {
 		switch {
@@ -53,17 +57,24 @@ func (t *Symbols) AddAll(syms []Symbol) {
 		t.byName = make(map[string][]uint64, len(syms))
 	}
 	for _, s := range syms {
-		t.byName[s.Name] = append(t.byName[s.Name], s.Addr)
+		t.byName[s.Name] = append(slices.Clip(t.byName[s.Name]), s.Addr)
 	}
 }
 
 // Remove takes away the symbols of that name at addr.
 func (t *Symbols) Remove(name string, addr uint64) {
+	t.changes++
 	t.byAddr = slices.DeleteFunc(t.byAddr, func(s Symbol) bool { return s.Name == name && s.Addr == addr })
-	if a := slices.DeleteFunc(t.byName[name], func(a uint64) bool { return a == addr }); len(a) > 0 {
-		t.byName[name] = a
-	} else {
-		delete(t.byName, name)
+	// The list may be shared with a clone, so it is not changed in place.
+	var rest []uint64
+	for _, a := range t.byName[name] {
+		if a != addr {
+			rest = append(rest, a)
+		}
+	}
+	delete(t.byName, name)
+	if len(rest) > 0 {
+		t.byName[name] = rest
 	}
 }
 
@@ -129,5 +140,9 @@ func (t *Symbols) Len() int { return len(t.byAddr) }
 
 // Clone returns a table of its own with the same symbols.
 func (t *Symbols) Clone() *Symbols {
-	return &Symbols{byAddr: slices.Clone(t.byAddr), byName: maps.Clone(t.byName)}
+	return &Symbols{byAddr: slices.Clone(t.byAddr), byName: maps.Clone(t.byName), changes: t.changes}
 }
+
+// Changes counts how often the table was changed. A clone starts with the count
+// of its original.
+func (t *Symbols) Changes() uint64 { return t.changes }
