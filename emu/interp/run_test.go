@@ -116,6 +116,7 @@ func TestInterrupt(t *testing.T) {
 			cpu.Regs().GPR[emu.RSI] = data
 		}
 		require.Equal(t, emu.StopRequested, stop.Reason, stop.Error())
+		cpu.Regs().GPR[emu.RSI] = data
 		require.Equal(t, emu.StopInsns, cpu.Run(emu.Limits{Insns: 1}).Reason, "a request is good for one run")
 	}
 }
