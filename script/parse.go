@@ -65,6 +65,21 @@ type Options struct {
 	LoadGuest func(path string) (*guest.Image, error)
 }
 
+// maxMessage bounds messages that quote what a script says, in bytes.
+const maxMessage = 600
+
+// clip shortens what a message quotes of a line that is nothing of ours.
+func clip(err error) error {
+	text := err.Error()
+	if len(text) <= maxMessage {
+		return err
+	}
+	return errors.New(strings.ToValidUTF8(text[:maxMessage], "") + "...")
+}
+
+// errEmpty is the error of a script without a verb.
+var errEmpty = errors.New("no verb in the whole script, expected at least one")
+
 // maxLine is the longest line of a script, in bytes.
 const maxLine = 64 << 10
 
@@ -77,7 +92,7 @@ func Parse(file string, r io.Reader, opt Options) (*Script, error) {
 	for sc.Scan() {
 		n++
 		if err := p.line(n, sc.Text()); err != nil {
-			return nil, &SyntaxError{File: file, Line: n, Err: err}
+			return nil, &SyntaxError{File: file, Line: n, Err: clip(err)}
 		}
 	}
 	if err := sc.Err(); err != nil {
@@ -179,11 +194,11 @@ func (p *parser) setGuest(img *guest.Image) {
 
 // finish adds the begin and end that the script left out.
 func (p *parser) finish() error {
-	if err := p.needGuest(); err != nil {
-		return err
-	}
 	s := p.script
-	if len(s.Steps) == 0 || !strings.HasPrefix(s.Steps[0].Text, "begin ") {
+	if len(s.Steps) == 0 {
+		return errEmpty
+	}
+	if !strings.HasPrefix(s.Steps[0].Text, "begin ") {
 		text := "begin " + s.Name + " sites=" + strings.Join(p.used, ",")
 		run, err := parseBegin(p, []string{s.Name, "sites=" + strings.Join(p.used, ",")})
 		if err != nil {

@@ -410,14 +410,15 @@ func (r *Runner) target(addr uint64) string {
 	return r.lab.Name(addr)
 }
 
-// NameAt names an address: a trampoline by its ops, anything else as the lab does.
-func (r *Runner) NameAt(addr uint64) string {
+// SymbolAt names an address: a trampoline by its ops, anything else by the lab's
+// symbols, with the distance from its start.
+func (r *Runner) SymbolAt(addr uint64) (name string, offset uint64, ok bool) {
 	for _, c := range r.clients {
 		if t := c.ops.Trampoline; t != 0 && c.ops.Has(ftracecore.OpsAllocTramp) && addr-t < emu.PageSize {
-			return fmt.Sprintf("tramp:%s+%#x", c.id, addr-t)
+			return "tramp:" + c.id, addr - t, true
 		}
 	}
-	return r.lab.Name(addr)
+	return r.lab.Symbols.Name(addr)
 }
 
 var (

@@ -31,7 +31,7 @@ func run(args []string, stdin io.Reader, stdout, stderr *os.File) int {
 	a := newApp(stdin, stdout, stderr)
 	exited := false
 	parser, err := kong.New(&cli{},
-		kong.Name("ftemu"), kong.Description(description), kong.UsageOnError(),
+		kong.Name("ftemu"), kong.Description(description),
 		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 100}),
 		kong.Writers(a.stdout, a.stderr), kong.Exit(func(int) { exited = true }),
 	)

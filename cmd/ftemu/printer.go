@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 
-	"ftemu/ftracecore"
 	"ftemu/guest"
 	"ftemu/script"
 	"ftemu/trace"
@@ -48,24 +46,31 @@ func (p *textPrinter) tracer() trace.Tracer {
 	if p.mask == 0 {
 		return nil
 	}
-	return text.New(p, p.mask, text.Names{Addr: p.addr, Code: p.code, Ret: ftracecore.RetName}, strings.Repeat(" ", p.indent()))
+	return disassembled{text.New(p, p.mask, p.symbol), p.symbol}
 }
 
-// addr names an address for events.
-func (p *textPrinter) addr(a uint64) string {
+// symbol names an address for events.
+func (p *textPrinter) symbol(a uint64) (string, uint64, bool) {
 	if p.runner == nil {
-		return ""
+		return "", 0, false
 	}
-	return p.runner.NameAt(a)
+	return p.runner.SymbolAt(a)
 }
 
-// code is the text of an instruction for events.
-func (p *textPrinter) code(code []byte, ip uint64) string {
-	t, _, err := x86.Disasm(code, ip, func(a uint64) (string, uint64, bool) { return p.addr(a), 0, true })
-	if err != nil {
-		return err.Error()
+// disassembled adds to events of instructions what they say.
+type disassembled struct {
+	trace.Tracer
+	symbol x86.SymLookup
+}
+
+// Trace implements trace.Tracer.
+func (d disassembled) Trace(ev *trace.Event) {
+	if ev.Kind == trace.Insn {
+		with := *ev
+		with.Text, _, _ = x86.Disasm(ev.New, ev.IP, d.symbol)
+		ev = &with
 	}
-	return t
+	d.Tracer.Trace(ev)
 }
 
 // Write drops what happens while the lab is made.
@@ -115,7 +120,7 @@ type jsonPrinter struct {
 	enc     *json.Encoder
 	explain bool
 	mask    trace.Mask
-	started bool
+	runner  *script.Runner
 }
 
 func newJSONPrinter(a *app, explain bool, mask trace.Mask) *jsonPrinter {
@@ -128,20 +133,27 @@ func (p *jsonPrinter) tracer() trace.Tracer {
 	if p.mask == 0 {
 		return nil
 	}
-	return jsonl.New(p, p.mask)
+	return jsonl.New(p, p.mask, p.symbol)
 }
 
 // Write takes events; it drops what happens while the lab is made.
 func (p *jsonPrinter) Write(b []byte) (int, error) {
-	if !p.started {
+	if p.runner == nil {
 		return len(b), nil
 	}
 	return p.w.Write(b)
 }
 
-func (p *jsonPrinter) start(*script.Runner) { p.started = true }
-func (p *jsonPrinter) before(script.Step)   {}
-func (p *jsonPrinter) end(int)              {}
+func (p *jsonPrinter) start(r *script.Runner) { p.runner = r }
+
+func (p *jsonPrinter) symbol(a uint64) (string, uint64, bool) {
+	if p.runner == nil {
+		return "", 0, false
+	}
+	return p.runner.SymbolAt(a)
+}
+func (p *jsonPrinter) before(script.Step) {}
+func (p *jsonPrinter) end(int)            {}
 
 // after prints the line. Writing is to a buffer, whose error is seen when it is
 // flushed at the end.
