@@ -1,92 +1,149 @@
-// Package text writes events as lines for people, one event a line: its kind,
-// then what happened, addresses by name.
+// Package text writes events as lines for people: one event a line, columns
+// aligned.
+//
+//	0 branch   0xffffffff81000005 f0+0x5                   -> 0xffffffff81000040 <f1>
+//
+// The columns are the CPU, the kind, the address with its symbol where there is
+// a way to look symbols up, and what the kind has to say.
 package text
 
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"ftemu/trace"
 )
 
-// Names turn numbers into words. A nil function leaves them numbers.
-type Names struct {
-	Addr func(addr uint64) string            // an address by symbol and offset
-	Code func(code []byte, ip uint64) string // the text of the instruction at ip
-	Ret  func(ret int) string                // the result of a registration call
-}
+// A SymLookup names an address: the symbol that covers it and the distance from
+// the symbol's start. ok is false where there is none.
+type SymLookup = func(addr uint64) (name string, offset uint64, ok bool)
 
-// A Sink is a tracer that writes. It keeps the first error of its writer and
-// writes nothing after it.
+// symWidth is the width of the column of symbols. Longer ones push the rest of
+// their line to the right.
+const symWidth = 24
+
+// A Sink writes events to a writer.
 type Sink struct {
-	w      io.Writer
-	mask   trace.Mask
-	names  Names
-	prefix string
-	err    error
+	w    io.Writer
+	mask trace.Mask
+	syms []SymLookup
+	buf  []byte
+	err  error
 }
 
-// New returns a sink for the kinds in mask. Every line begins with prefix.
-func New(w io.Writer, mask trace.Mask, names Names, prefix string) *Sink {
-	if names.Addr == nil {
-		names.Addr = func(a uint64) string { return fmt.Sprintf("%#x", a) }
-	}
-	if names.Code == nil {
-		names.Code = func(code []byte, _ uint64) string { return fmt.Sprintf("% x", code) }
-	}
-	if names.Ret == nil {
-		names.Ret = func(ret int) string { return fmt.Sprint(ret) }
-	}
-	return &Sink{w: w, mask: mask, names: names, prefix: prefix}
+// New returns a sink of the events in mask. Symbols are looked up in the order
+// given; the first that knows an address names it. Lines go out one by one, each
+// with one call of Write.
+func New(w io.Writer, mask trace.Mask, sym ...SymLookup) *Sink {
+	return &Sink{w: w, mask: mask, syms: sym}
 }
 
 // Mask implements trace.Tracer.
 func (s *Sink) Mask() trace.Mask { return s.mask }
 
-// Err returns the first error of the writer.
+// Err is the first error of a write. After it nothing more is written.
 func (s *Sink) Err() error { return s.err }
 
 // Trace implements trace.Tracer.
 func (s *Sink) Trace(ev *trace.Event) {
-	if s.err == nil {
-		_, s.err = fmt.Fprintf(s.w, "%s%-8s %s\n", s.prefix, ev.Kind, s.what(ev))
+	if s.err != nil {
+		return
+	}
+	b := fmt.Appendf(s.buf[:0], "%2d %-8s ", ev.CPU, ev.Kind)
+	if ev.IP != 0 || located(ev.Kind) {
+		b = fmt.Appendf(b, "0x%016x ", ev.IP)
+	} else {
+		b = fmt.Appendf(b, "%-18s ", "")
+	}
+	if len(s.syms) > 0 {
+		name := ""
+		if ev.IP != 0 {
+			name, _ = s.lookup(ev.IP)
+		}
+		b = fmt.Appendf(b, "%-*s ", symWidth, name)
+	}
+	b = s.details(b, ev)
+	for len(b) > 0 && b[len(b)-1] == ' ' {
+		b = b[:len(b)-1]
+	}
+	b = append(b, '\n')
+	s.buf = b
+	if _, err := s.w.Write(b); err != nil {
+		s.err = fmt.Errorf("trace: %w", err)
 	}
 }
 
-// maxPoke is how many bytes a poke may change to be printed byte by byte.
-const maxPoke = 8
+// located tells whether an event of the kind always has an address, be it 0.
+func located(k trace.Kind) bool { return k <= trace.Poke || k == trace.Callback }
 
-// what says what happened.
-func (s *Sink) what(ev *trace.Event) string {
-	at := fmt.Sprintf("cpu%d %-24s", ev.CPU, s.names.Addr(ev.IP))
+// details appends what is particular to the kind.
+func (s *Sink) details(b []byte, ev *trace.Event) []byte {
 	switch ev.Kind {
 	case trace.Insn:
-		return at + " " + s.names.Code(ev.New, ev.IP)
+		return fmt.Appendf(b, "% x", ev.New)
 	case trace.Branch:
-		return at + " -> " + s.names.Addr(ev.Addr)
+		return s.addr(append(b, "-> "...), ev.Addr)
 	case trace.Mem:
-		verb := "reads "
+		how := "read "
 		if ev.Write {
-			verb = "writes"
+			how = "write"
 		}
-		return fmt.Sprintf("%s %s %#x bytes at %#x: %#x", at, verb, ev.Size, ev.Addr, ev.Value)
+		b = s.addr(fmt.Appendf(b, "%s %2d at ", how, ev.Size), ev.Addr)
+		return fmt.Appendf(b, " = %#x", ev.Value)
 	case trace.Gate:
-		return fmt.Sprintf("%s returns to %s", at, s.names.Addr(ev.Addr))
+		return s.addr(fmt.Appendf(b, "%s, returns to ", ev.Name), ev.Addr)
 	case trace.Trap:
-		return fmt.Sprintf("%s vector %d", at, ev.Vector)
+		b = fmt.Appendf(b, "vector %d", ev.Vector)
+		return appendText(b, ev.Text)
 	case trace.Poke:
-		if len(ev.New) > maxPoke {
-			return fmt.Sprintf("%-24s %d bytes  %s", s.names.Addr(ev.IP), len(ev.New), ev.Text)
-		}
-		return fmt.Sprintf("%-24s % x -> % x  %s", s.names.Addr(ev.IP), ev.Old, ev.New, ev.Text)
-	case trace.Reg:
-		return fmt.Sprintf("%s(%s) = %s", ev.Name, ev.Text, s.names.Ret(ev.Ret))
-	case trace.OpsFunc:
-		return fmt.Sprintf("%s is asked %s, answers %s", ev.Name, ev.Text, s.names.Ret(ev.Ret))
+		b = fmt.Appendf(b, "[% x] -> [% x]", ev.Old, ev.New)
+		return appendText(b, ev.Text)
+	case trace.Reg, trace.OpsFunc:
+		b = appendText(append(b, ev.Name...), ev.Text)
+		return fmt.Appendf(b, " = %d", ev.Ret)
 	case trace.Callback:
-		return fmt.Sprintf("%s for %s, called from %s", ev.Name, s.names.Addr(ev.IP), s.names.Addr(ev.Addr))
-	case trace.Warn:
-		return fmt.Sprintf("%s: %s", ev.Name, ev.Text)
+		b = s.addr(fmt.Appendf(b, "%s, from ", ev.Name), ev.Addr)
+		return appendText(b, ev.Text)
 	}
-	return fmt.Sprintf("%+v", *ev)
+	b = append(b, ev.Name...)
+	if ev.Name != "" && ev.Text != "" {
+		b = append(b, ": "...)
+	}
+	return append(b, oneLine(ev.Text)...)
+}
+
+// addr appends an address and its symbol.
+func (s *Sink) addr(b []byte, addr uint64) []byte {
+	b = fmt.Appendf(b, "0x%016x", addr)
+	if name, ok := s.lookup(addr); ok {
+		b = fmt.Appendf(b, " <%s>", name)
+	}
+	return b
+}
+
+// lookup writes an address as symbol+offset.
+func (s *Sink) lookup(addr uint64) (string, bool) {
+	for _, sym := range s.syms {
+		if name, off, ok := sym(addr); ok {
+			if off == 0 {
+				return name, true
+			}
+			return fmt.Sprintf("%s+%#x", name, off), true
+		}
+	}
+	return "", false
+}
+
+// appendText appends a remark behind what is there.
+func appendText(b []byte, text string) []byte {
+	if text == "" {
+		return b
+	}
+	return append(append(b, ' '), oneLine(text)...)
+}
+
+// oneLine keeps an event on its line.
+func oneLine(s string) string {
+	return strings.NewReplacer("\n", `\n`, "\r", `\r`).Replace(s)
 }
