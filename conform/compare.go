@@ -4,141 +4,104 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"reflect"
-	"regexp"
 	"slices"
-	"strings"
-
-	"ftemu"
-	"ftemu/script"
 )
 
-// A Diff is one field in which ftemu and the kernel differ.
-type Diff struct {
-	Case   string
-	Line   int    // of the script, from 1
-	Op     string // the line
-	Field  string
-	Kernel string // JSON
-	Ftemu  string // JSON
-}
-
-// String is the difference in one line.
-func (d Diff) String() string {
-	return fmt.Sprintf("%s:%d: %s: %s: kernel %s, ftemu %s", d.Case, d.Line, d.Op, d.Field, d.Kernel, d.Ftemu)
-}
-
-// fields are the keys that are compared, in the order in which differences are
-// reported.
-var fields = []string{"rc", "api", "of", "ev", "ret", "sites", "ops", "ef", "dead", "left", "unclean", "ftrace_enabled", "warn"}
-
-// benign are the warnings behind which a script of status dead or crash goes
-// on: registering twice, and unregistering what is not registered.
-var benign = []string{"__register_ftrace_function", "__unregister_ftrace_function"}
-
-// Run runs the case's script on a fresh lab and returns the differences. The
-// error is for scripts that do not parse.
-func Run(c Case, opt ftemu.Options) ([]Diff, error) {
-	s, err := script.Parse(c.Name, strings.NewReader(strings.Join(c.Input, "\n")), script.Options{})
-	if err != nil {
-		return nil, err
+// compare compares two JSON values and returns where they differ: values of
+// objects and of lists of the same length one by one, with the path in Field.
+// Absent and null are the same. at is the difference without its values.
+func compare(at Diff, kernel, ftemu json.RawMessage) []Diff {
+	kernel, ftemu = normal(kernel), normal(ftemu)
+	if bytes.Equal(kernel, ftemu) {
+		return nil
 	}
-	r, err := script.NewRunner(s, opt)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	var diffs []Diff
-	add := func(i int, field, kernel, ours string) {
-		diffs = append(diffs, Diff{c.Name, i + 1, c.Input[i], field, kernel, ours})
-	}
-	for i, step := range s.Steps {
-		if i == len(c.Out) {
-			// The line that crashed the kernel.
-			if res := r.Run(step); res.Oops == "" {
-				add(i, "oops", "oops", "no oops")
-			}
-			break
+	if k, f := list(kernel), list(ftemu); k != nil && f != nil && len(k) == len(f) {
+		var out []Diff
+		for i := range k {
+			next := at
+			next.Field += "[" + label(k[i], f[i], i) + "]"
+			out = append(out, compare(next, k[i], f[i])...)
 		}
-		res := r.Run(step)
-		if res.Oops != "" {
-			add(i, "oops", "no oops", res.Oops)
-			break
-		}
-		ours, err := toLine(res)
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range fields {
-			if k, o, same := compare(f, c.Out[i][f], ours[f]); !same {
-				add(i, f, k, o)
-			}
-		}
-		if c.Status != StatusOK && hasFatalWarning(c.Out[i]) {
-			break
-		}
+		return out
 	}
-	return diffs, nil
+	if k, f := object(kernel), object(ftemu); k != nil && f != nil {
+		var out []Diff
+		for _, key := range keys(k, f) {
+			next := at
+			next.Field += "." + key
+			out = append(out, compare(next, k[key], f[key])...)
+		}
+		return out
+	}
+	if kernel != nil && ftemu != nil && scalar(kernel) == scalar(ftemu) {
+		return nil
+	}
+	at.Kernel, at.Ftemu = string(kernel), string(ftemu)
+	return []Diff{at}
 }
 
-func toLine(res *script.Result) (Line, error) {
-	b, err := json.Marshal(res)
-	if err != nil {
-		return nil, err
+// normal turns what stands for nothing into nothing.
+func normal(m json.RawMessage) json.RawMessage {
+	if string(m) == "null" {
+		return nil
 	}
-	var l Line
-	return l, json.Unmarshal(b, &l)
+	return m
 }
 
-// compare compares one field. Absent and null are the same, and so are a
-// WARNING's place and the kernel function in it.
-func compare(field string, kernel, ours json.RawMessage) (k, o string, same bool) {
-	if field == "warn" {
-		kernel, ours = warnFuncs(kernel), warnFuncs(ours)
+// scalar is a string, a number as it is written, or a boolean, however escaped.
+// Lists and objects, which differ if they get here, are never equal.
+func scalar(m json.RawMessage) any {
+	dec := json.NewDecoder(bytes.NewReader(m))
+	dec.UseNumber()
+	var v any
+	if err := dec.Decode(&v); err != nil {
+		return err
 	}
-	var a, b any
-	if len(kernel) > 0 && json.Unmarshal(kernel, &a) != nil || len(ours) > 0 && json.Unmarshal(ours, &b) != nil {
-		return string(kernel), string(ours), false
+	switch v.(type) {
+	case []any, map[string]any:
+		return &v
 	}
-	return text(kernel), text(ours), reflect.DeepEqual(a, b)
+	return v
 }
 
-func text(m json.RawMessage) string {
-	if len(m) == 0 {
-		return "nothing"
+func list(m json.RawMessage) (out []json.RawMessage) {
+	if json.Unmarshal(m, &out) != nil {
+		return nil
 	}
-	var b bytes.Buffer
-	if json.Compact(&b, m) != nil {
-		return string(m)
-	}
-	return b.String()
+	return out
 }
 
-// warnPlace is how a recording names a WARNING: file, line, function+offset.
-var warnPlace = regexp.MustCompile(`^\S+:\d+ (\w+)(\.[\w.]+)?\+0x[0-9a-f]+$`)
-
-// warnFuncs reduces warnings to the functions that warned.
-func warnFuncs(m json.RawMessage) json.RawMessage {
-	var warns []string
-	if len(m) == 0 || json.Unmarshal(m, &warns) != nil {
-		return m
+func object(m json.RawMessage) (out map[string]json.RawMessage) {
+	if json.Unmarshal(m, &out) != nil {
+		return nil
 	}
-	for i, w := range warns {
-		if p := warnPlace.FindStringSubmatch(w); p != nil {
-			warns[i] = p[1]
+	return out
+}
+
+// label names an element of a list: by the site or the ops that it is of if both
+// sides agree about that, otherwise by its index.
+func label(k, f json.RawMessage, i int) string {
+	a, b := object(k), object(f)
+	for _, key := range []string{"s", "id"} {
+		var name string
+		if v := a[key]; v != nil && bytes.Equal(v, b[key]) && json.Unmarshal(v, &name) == nil {
+			return name
 		}
 	}
-	b, err := json.Marshal(warns)
-	if err != nil {
-		return m
-	}
-	return b
+	return fmt.Sprint(i)
 }
 
-func hasFatalWarning(l Line) bool {
-	var warns []string
-	if json.Unmarshal(warnFuncs(l["warn"]), &warns) != nil {
-		return false
+// keys are the keys of either object, by name.
+func keys(a, b map[string]json.RawMessage) []string {
+	var all []string
+	for k := range a {
+		all = append(all, k)
 	}
-	return slices.ContainsFunc(warns, func(w string) bool { return !slices.Contains(benign, w) })
+	for k := range b {
+		if _, ok := a[k]; !ok {
+			all = append(all, k)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
