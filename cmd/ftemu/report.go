@@ -60,9 +60,10 @@ func (r *report) asked(s script.Step) {
 	r.open = true
 }
 
-// Write takes the events of a line while it runs, whole lines at a time.
+// Write takes the events of a line while it runs, one a call.
 func (r *report) Write(p []byte) (int, error) {
 	r.closeLine()
+	fmt.Fprintf(r.w, "%*s", r.indent(), "")
 	return r.w.Write(p)
 }
 

@@ -113,7 +113,7 @@ func play(r *script.Runner, s *script.Script, out printer) []error {
 		switch {
 		case res.Oops != "":
 			crashed = true
-			oops = fmt.Errorf("%s: %s: %s", place(s, step), step.Text, res.Oops)
+			oops = fmt.Errorf("%s: %s", place(s, step), res.Oops)
 		case res.Want == "oops":
 			oops = nil
 		}
