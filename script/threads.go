@@ -197,3 +197,9 @@ func (r *Runner) Redirect(id string, ip uint64) (to uint64, ok bool) {
 }
 
 var _ ftemu.Observer = (*Runner)(nil)
+
+// SiteName is the script's name of the site at ip.
+func (r *Runner) SiteName(ip uint64) string { return r.script.names.siteName(ip) }
+
+// Place is the script's name of an address inside a function, as events have it.
+func (r *Runner) Place(addr uint64) string { return r.script.names.place(addr) }

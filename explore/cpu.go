@@ -1,0 +1,196 @@
+package explore
+
+import (
+	"fmt"
+	"hash"
+	"slices"
+
+	"ftemu/emu"
+	"ftemu/patcher"
+	"ftemu/script"
+	"ftemu/x86"
+)
+
+// maxCallInsns bounds one call into the guest.
+const maxCallInsns = 100_000
+
+// A store is one store to code that a CPU may not have seen yet.
+type store struct {
+	addr     uint64
+	old, new []byte
+}
+
+// A view is what a CPU may not have seen yet of the stores to code, in their
+// order.
+type view struct{ stores []store }
+
+func (v *view) add(addr uint64, old, new []byte) {
+	v.stores = append(v.stores, store{addr, slices.Clone(old), slices.Clone(new)})
+}
+
+func (v *view) sync() { v.stores = nil }
+
+func (v *view) digest(h hash.Hash64) {
+	for _, s := range v.stores {
+		fmt.Fprintf(h, "[%x %x %x]", s.addr, s.old, s.new)
+	}
+}
+
+// at lists the stores that change the instruction at ip.
+func (v *view) at(ip uint64) (idx []int) {
+	for i, s := range v.stores {
+		if s.addr < ip+x86.SiteLen && ip < s.addr+uint64(len(s.new)) {
+			idx = append(idx, i)
+		}
+	}
+	return idx
+}
+
+// call makes one call into the guest, stopping before each instruction that
+// others can influence.
+func (t *thread) call(c *script.GuestCall) {
+	w := t.world
+	cpu := w.cpu(t)
+	t.yield(event{kind: evPoint, text: "call " + w.run.Name(c.Fn)})
+	if err := w.lab().BeginCall(cpu, c.Fn, c.Args...); err != nil {
+		w.violate(Ends, "%v", err)
+		return
+	}
+	t.calls++
+	t.inCall = true
+	t.judged = judgement{firstEvent: len(t.res.EV)}
+	defer func() { t.inCall = false }()
+	prev := uint64(0)
+	for n := 0; ; n++ {
+		ip := cpu.Regs().RIP
+		if ip == w.lab().ReturnIP() {
+			break
+		}
+		if n == maxCallInsns {
+			w.violate(Ends, "the call of %s did not end within %d instructions", w.run.Name(c.Fn), maxCallInsns)
+			return
+		}
+		if w.opt.Full || w.visible(prev, ip) {
+			t.yield(event{kind: evInsn, text: "execute " + w.run.Name(ip), views: len(w.views[cpu.ID()].at(ip))})
+		}
+		if !w.insn(t, cpu, ip) {
+			return
+		}
+		prev = ip
+	}
+	w.run.Start(t.res)
+	w.run.Returned(cpu.Regs().GPR[emu.RAX])
+	w.judge(t)
+}
+
+// visible tells whether the effect of the instruction at ip, reached from prev,
+// can depend on what other threads do, or theirs on it.
+func (w *world) visible(prev, ip uint64) bool {
+	lab := w.lab()
+	if w.sites[ip] || lab.IsGate(ip) || lab.IsStaticCall(ip) {
+		return true
+	}
+	// In code that may be freed, the way in and the way on after a call.
+	return lab.IsTransient(ip) && (!lab.IsTransient(prev) || prev&^(emu.PageSize-1) != ip&^(emu.PageSize-1))
+}
+
+// insn runs one instruction as the thread's variant sees it. It returns
+// false when the call cannot go on.
+func (w *world) insn(t *thread, cpu emu.CPU, ip uint64) bool {
+	mem := w.lab().Mem
+	v := &w.views[cpu.ID()]
+	unseen := v.at(ip)
+	stale := min(t.variant, len(unseen))
+	t.variant = 0
+	var now [x86.SiteLen]byte
+	atSite := w.sites[ip] || w.lab().IsStaticCall(ip)
+	if atSite && mem.Read(ip, now[:]) != nil {
+		atSite = false
+	}
+	seen := now
+	for _, i := range slices.Backward(unseen[len(unseen)-stale:]) {
+		s := v.stores[i]
+		for k, b := range s.old {
+			if off := s.addr + uint64(k) - ip; off < x86.SiteLen {
+				seen[off] = b
+			}
+		}
+	}
+	// What was seen now cannot be unseen.
+	for _, i := range slices.Backward(unseen[:len(unseen)-stale]) {
+		v.stores = slices.Delete(v.stores, i, i+1)
+	}
+	if atSite {
+		w.fetched(t, ip, seen)
+		if seen != now {
+			_ = mem.Write(ip, seen[:])
+		}
+	}
+	w.run.Start(t.res)
+	stop := cpu.Run(emu.Limits{Insns: 1})
+	if atSite && seen != now {
+		_ = mem.Write(ip, now[:])
+	}
+	if stop.Reason != emu.StopInsns {
+		w.faulted(ip, stop)
+		return false
+	}
+	if atSite {
+		w.executed(ip, seen, cpu.Regs().RIP)
+	}
+	return true
+}
+
+// whole are the instructions that a CPU may find at a site: what is there when
+// nobody changes it, else the old and the new one.
+func (w *world) whole(ip uint64) []x86.Bytes5 {
+	if c, ok := w.changes[ip]; ok {
+		return []x86.Bytes5{c.Old, c.New}
+	}
+	var b x86.Bytes5
+	_ = w.lab().Mem.Read(ip, b[:])
+	return []x86.Bytes5{b}
+}
+
+// fetched checks that a CPU found a whole instruction at a site.
+func (w *world) fetched(t *thread, ip uint64, seen x86.Bytes5) {
+	w.atSite(t, ip)
+	if seen[0] == x86.OpInt3 || slices.Contains(w.whole(ip), seen) {
+		return
+	}
+	w.violate(Torn, "%s fetched % x at %s, which is neither the old instruction (% x) nor the new one (% x)",
+		t.name, seen, w.run.Name(ip), w.changes[ip].Old, w.changes[ip].New)
+}
+
+// executed checks that a site led where its old or its new instruction leads.
+func (w *world) executed(ip uint64, seen x86.Bytes5, rip uint64) {
+	for _, b := range w.whole(ip) {
+		if rip == leadsTo(b, ip) {
+			return
+		}
+	}
+	w.violate(LostCall, "%s led to %s: neither its old instruction (to %s) nor its new one (to %s) leads there",
+		w.run.Name(ip), w.run.Name(rip), w.run.Name(leadsTo(w.changes[ip].Old, ip)), w.run.Name(leadsTo(w.changes[ip].New, ip)))
+}
+
+// leadsTo is where the instruction of a site takes a CPU.
+func leadsTo(b x86.Bytes5, ip uint64) uint64 {
+	if form, target := x86.ParseSite(b, ip); form == x86.FormCall || form == x86.FormJmp {
+		return target
+	}
+	return ip + x86.SiteLen
+}
+
+// faulted reports a call that broke off.
+func (w *world) faulted(ip uint64, stop emu.Stop) {
+	switch {
+	case stop.Reason == emu.StopInt3:
+		w.violate(Torn, "an int3 at %s that nobody claims", w.run.Name(ip))
+	case w.lab().IsTransient(stop.RIP) && (stop.Reason == emu.StopFetch || stop.Reason == emu.StopNoExec):
+		w.violate(Freed, "a CPU executes at %#x, in a trampoline that was freed", stop.RIP)
+	default:
+		w.violate(Torn, "a CPU went astray behind %s: %s", w.run.Name(ip), stop.Error())
+	}
+}
+
+var _ patcher.Observer = (*world)(nil)

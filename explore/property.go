@@ -1,0 +1,239 @@
+package explore
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"ftemu/ftracecore"
+	"ftemu/script"
+)
+
+// A Property is something that must hold in every execution.
+type Property string
+
+// The properties.
+const (
+	Torn        Property = "torn"         // no torn or foreign instruction executes, no int3 goes unclaimed
+	LostCall    Property = "lost-call"    // a site leads where its old or its new instruction leads
+	Livepatch   Property = "livepatch"    // a call made while a redirect is in force ends in its target
+	Direct      Property = "direct"       // a call made while a direct function is in force runs it
+	OneIPModify Property = "one-ipmodify" // at most one IPMODIFY ops covers a site
+	Leftovers   Property = "leftovers"    // a failed registration leaves nothing but what the profile says
+	Alive       Property = "alive"        // ftrace does not warn or kill itself
+	Deadlock    Property = "deadlock"     // some thread can always go on
+	LockOrder   Property = "lock-order"   // locks are taken in the documented order
+	Retries     Property = "retries"      // every retry ends
+	Freed       Property = "freed"        // nothing that was freed is used
+	CleanEnd    Property = "clean-end"    // unregistering everything restores the nops
+	Wants       Property = "wants"        // the scenario's own expectations hold
+	Ends        Property = "ends"         // every call into the guest returns
+)
+
+// Properties lists all properties in the order of reports.
+func Properties() []Property {
+	return []Property{
+		Torn, LostCall, Livepatch, Direct, OneIPModify, Leftovers, Alive,
+		Deadlock, LockOrder, Retries, Freed, CleanEnd, Wants, Ends,
+	}
+}
+
+// ParseProperties reads a comma-separated list of property names; "" and "all"
+// are all of them.
+func ParseProperties(s string) ([]Property, error) {
+	if s == "" || s == "all" {
+		return Properties(), nil
+	}
+	var out []Property
+	for _, name := range strings.Split(s, ",") {
+		if !slices.Contains(Properties(), Property(name)) {
+			var known []string
+			for _, p := range Properties() {
+				known = append(known, string(p))
+			}
+			return nil, fmt.Errorf("unknown property %q, expected one of %s", name, strings.Join(known, ", "))
+		}
+		out = append(out, Property(name))
+	}
+	return out, nil
+}
+
+// A Violation is a property that did not hold.
+type Violation struct {
+	Property Property `json:"property"`
+	Text     string   `json:"text"`
+}
+
+// A force is whether something that a line switches on or off is on.
+type force uint8
+
+const (
+	off      force = iota
+	changing       // a line that switches it is under way
+	on
+)
+
+// A judgement is what was in force when a call executed its first site, and
+// what must come of it.
+type judgement struct {
+	made       bool
+	firstEvent int    // of the call, in the line's events
+	want       string // the body that must run; "" where either may
+	direct     force
+}
+
+// forces tells what the ops of a kind are doing at a site, from the lines of the
+// threads and what was there before them.
+func (w *world) forces(ip uint64, flag ftracecore.OpsFlags) (state force, ids []string) {
+	for _, o := range w.lab().Core.Ops() {
+		if o.Has(flag) && o.Covers(ip) && !o.Has(ftracecore.OpsAdding) {
+			ids = append(ids, o.Name)
+		}
+	}
+	for _, t := range w.threads {
+		if t.isCPU || t.finished || t.at.kind == evStart || t.line >= len(t.steps) {
+			continue
+		}
+		if switches(t.steps[t.line], flag) {
+			return changing, nil
+		}
+	}
+	if len(ids) > 0 {
+		return on, ids
+	}
+	return off, nil
+}
+
+// switches tells whether a line may bring ops with the flag in or out.
+func switches(s script.Step, flag ftracecore.OpsFlags) bool {
+	verb, _, _ := strings.Cut(s.Text, " ")
+	switch verb {
+	case "register", "unregister", "filter", "filtername", "ipmod":
+		return flag == ftracecore.OpsIPModify
+	case "direct_register", "direct_register_retry", "direct_unregister", "sdirect_register", "sdirect_unregister", "attach", "detach":
+		return flag == ftracecore.OpsDirect
+	}
+	return false
+}
+
+// atSite notes what is in force when a call executes its first site.
+func (w *world) atSite(t *thread, ip uint64) {
+	if t.judged.made || !w.sites[ip] {
+		return
+	}
+	t.judged.made = true
+	t.judged.direct, _ = w.forces(ip, ftracecore.OpsDirect)
+	state, ids := w.forces(ip, ftracecore.OpsIPModify)
+	switch state {
+	case off:
+		t.judged.want = w.run.SiteName(ip)
+	case on:
+		if to, ok := w.run.Redirect(ids[0], ip); ok {
+			t.judged.want = w.run.Place(to)
+		}
+	}
+}
+
+// judge checks a call that has returned.
+func (w *world) judge(t *thread) {
+	j := t.judged
+	if !j.made {
+		return
+	}
+	var bodies []string
+	direct := false
+	for _, e := range t.res.EV[min(j.firstEvent, len(t.res.EV)):] {
+		if e.Body != "" {
+			bodies = append(bodies, e.Body)
+		}
+		direct = direct || e.Direct != ""
+	}
+	if j.want != "" && len(bodies) > 0 && !slices.Equal(bodies, []string{j.want}) {
+		w.violate(Livepatch, "a call that executed its site when %s was in force ran %s", j.want, strings.Join(bodies, ", "))
+	}
+	if j.direct == on && !direct {
+		w.violate(Direct, "a call that executed its site when a direct function was in force did not run one")
+	}
+	t.judged = judgement{}
+}
+
+// started and ended frame a line of a thread.
+func (w *world) started(*thread, script.Step) {}
+
+func (w *world) ended(t *thread, st script.Step) {
+	res := t.res
+	if res.Failed != "" {
+		w.violate(Wants, "line %d: %s: %s", st.Line, st.Text, res.Failed)
+	}
+	if res.Oops != "" {
+		w.violate(Alive, "line %d: %s: %s", st.Line, st.Text, res.Oops)
+	}
+	verb, _, _ := strings.Cut(st.Text, " ")
+	if verb == "direct_register_retry" && res.RC == -int(ftracecore.EAGAIN) {
+		w.violate(Retries, "line %d: %s: still -EAGAIN after %d tries", st.Line, st.Text, len(res.API))
+	}
+	if res.RC < 0 && strings.Contains(verb, "register") {
+		w.leftovers(t, st)
+	}
+}
+
+// leftovers checks what a failed registration left behind.
+func (w *world) leftovers(t *thread, st script.Step) {
+	core := w.lab().Core
+	if core.DirectMutex.Held() {
+		return
+	}
+	core.Records(func(r *ftracecore.Record) bool {
+		if _, ok := core.DirectFunction(r.IP); ok && !slices.ContainsFunc(core.Ops(), func(o *ftracecore.Ops) bool {
+			return o.Has(ftracecore.OpsDirect) && o.Covers(r.IP)
+		}) {
+			w.violate(Leftovers, "line %d: %s: returned %s and left a direct function of %s in the table",
+				st.Line, st.Text, ftracecore.RetName(t.res.RC), w.run.SiteName(r.IP))
+		}
+		return true
+	})
+}
+
+// check looks at the state after a step.
+func (w *world) check(t *thread) {
+	core := w.lab().Core
+	if warns := core.Warnings(); len(warns) > 0 {
+		w.violate(Alive, "%s: WARN in %s: %s", t.where(), warns[0].Func, warns[0].Text)
+	}
+	if core.FtraceLock.Held() || w.found != nil {
+		return
+	}
+	core.Records(func(r *ftracecore.Record) bool {
+		if r.Count == 0 {
+			return true
+		}
+		var ids []string
+		for _, o := range core.Ops() {
+			if o.Has(ftracecore.OpsIPModify) && !o.Has(ftracecore.OpsAdding) && o.Covers(r.IP) {
+				ids = append(ids, o.Name)
+			}
+		}
+		if len(ids) > 1 {
+			w.violate(OneIPModify, "%s is covered by the IPMODIFY ops %s", w.run.SiteName(r.IP), strings.Join(ids, " and "))
+		}
+		return true
+	})
+}
+
+// finish runs what stands behind the threads and checks the end.
+func (w *world) finish() {
+	w.cur = nil
+	for _, st := range w.after {
+		res := w.run.Run(st)
+		switch {
+		case res.Failed != "":
+			w.violate(Wants, "line %d: %s: %s", st.Line, st.Text, res.Failed)
+		case res.Oops != "":
+			w.violate(Alive, "%s: %s", st.Text, res.Oops)
+		case len(res.Warn) > 0:
+			w.violate(Alive, "%s: WARN in %s", st.Text, res.Warn[0])
+		case res.Unclean != nil && *res.Unclean != 0:
+			w.violate(CleanEnd, "%d sites are not nops after everything was unregistered", *res.Unclean)
+		}
+	}
+}

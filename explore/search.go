@@ -1,0 +1,426 @@
+package explore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+
+	"ftemu"
+	"ftemu/script"
+)
+
+// Options say how to search.
+type Options struct {
+	// Lab is what the scenario runs on: engine, profile, design, strategy,
+	// mistakes.
+	Lab ftemu.Options
+	// Properties are those to check; nil: all.
+	Properties []Property
+	// Full makes every instruction and every release of a lock a point of choice.
+	Full bool
+	// Bound, if not 0, is the largest number of choices that differ from running
+	// on, less one: a bound of 1 allows none.
+	Bound int
+	// MaxStates and MaxSteps bound the search and one execution; 0: the defaults.
+	MaxStates, MaxSteps int
+	// All goes on after the first finding and counts them by property.
+	All bool
+	// Workers is how many executions run at the same time; 0: one a core.
+	Workers int
+	// Progress, if not nil, is called between rounds.
+	Progress func(Stats)
+
+	order *lockOrder
+}
+
+// The bounds that hold where none is given.
+const (
+	DefaultMaxStates = 5_000_000
+	DefaultMaxSteps  = 100_000
+)
+
+func (o *Options) checks(p Property) bool {
+	return o.Properties == nil || slices.Contains(o.Properties, p)
+}
+
+// Stats count what a search has done.
+type Stats struct {
+	Executions int `json:"executions"`
+	States     int `json:"states"`     // different states at which there was a choice
+	Depth      int `json:"depth"`      // steps of the longest execution
+	Steps      int `json:"steps"`      // steps of all executions
+	Deviations int `json:"deviations"` // choices that differ from running on, at most, so far
+}
+
+// A Report is the result of a search.
+type Report struct {
+	Stats
+	// Exhaustive tells that every schedule within the bounds was covered, and
+	// that no bound but Options.Bound cut one short.
+	Exhaustive bool `json:"exhaustive"`
+	// Stopped says what ended the search early, "" if nothing did.
+	Stopped string `json:"stopped,omitempty"`
+	// Found is the first finding, nil if there is none.
+	Found *Finding `json:"found,omitempty"`
+	// Counts are the findings by property, for a search with Options.All.
+	Counts map[Property]int `json:"counts,omitempty"`
+	// First are the schedules of the first finding of each property, with
+	// Options.All.
+	First map[Property]Finding `json:"first,omitempty"`
+}
+
+// A Finding is an execution that breaks a property.
+type Finding struct {
+	Violation
+	Schedule string `json:"schedule"`
+}
+
+// A BoundError says that a scenario does not fit a bound.
+type BoundError struct{ What, Raise string }
+
+// Error says which bound, and what to raise.
+func (e *BoundError) Error() string { return fmt.Sprintf("%s: raise %s", e.What, e.Raise) }
+
+// An item is one execution to make: the choices that differ from running on.
+type item struct{ schedule Schedule }
+
+// A node is a state of an execution at which there was a choice.
+type node struct {
+	at      int // number of the point
+	digest  uint64
+	choices []Choice // the first was taken
+}
+
+// An outcome is what an execution gave.
+type outcome struct {
+	nodes []node
+	steps int
+	found *Violation
+	end   uint64 // digest of the end, 0 if it was cut short
+	err   error
+}
+
+// Explore tries every order. The scenario's threads must end in all of them.
+func Explore(ctx context.Context, s *script.Script, opt Options) (*Report, error) {
+	e, err := newEngine(s, &opt)
+	if err != nil {
+		return nil, err
+	}
+	defer e.close()
+	if err := e.sameTwice(); err != nil {
+		return nil, err
+	}
+	return e.search(ctx)
+}
+
+// engine is a search under way.
+type engine struct {
+	script *script.Script
+	opt    *Options
+	worlds []*world
+	seen   map[uint64]struct{}
+	ends   map[uint64]struct{}
+	report Report
+}
+
+func newEngine(s *script.Script, opt *Options) (*engine, error) {
+	if opt.Workers == 0 {
+		opt.Workers = runtime.GOMAXPROCS(0)
+	}
+	if opt.MaxStates == 0 {
+		opt.MaxStates = DefaultMaxStates
+	}
+	if opt.MaxSteps == 0 {
+		opt.MaxSteps = DefaultMaxSteps
+	}
+	if opt.order == nil {
+		opt.order = newLockOrder()
+	}
+	e := &engine{
+		script: s, opt: opt, seen: make(map[uint64]struct{}), ends: make(map[uint64]struct{}),
+		report: Report{Counts: make(map[Property]int), First: make(map[Property]Finding)},
+	}
+	for range opt.Workers {
+		w, err := newWorld(s, opt)
+		if err != nil {
+			e.close()
+			return nil, err
+		}
+		e.worlds = append(e.worlds, w)
+	}
+	return e, nil
+}
+
+func (e *engine) close() {
+	for _, w := range e.worlds {
+		for _, t := range w.threads {
+			t.kill()
+		}
+		w.close()
+	}
+}
+
+// sameTwice is the detector of non-determinism: it runs on twice and compares
+// every state.
+func (e *engine) sameTwice() error {
+	a := e.worlds[0].execute(nil, nil)
+	b := e.worlds[len(e.worlds)-1].execute(nil, nil)
+	if a.err != nil {
+		return a.err
+	}
+	for i := range a.nodes {
+		if i >= len(b.nodes) || a.nodes[i].digest != b.nodes[i].digest {
+			return fmt.Errorf("the scenario is not deterministic: two runs of the same schedule differ at point %d", a.nodes[i].at)
+		}
+	}
+	return nil
+}
+
+// search works in rounds: the executions of one round each make one choice more
+// that differs from running on than those of the round before.
+func (e *engine) search(ctx context.Context) (*Report, error) {
+	frontier := []item{{}}
+	for round := 0; len(frontier) > 0; round++ {
+		if e.opt.Bound > 0 && round >= e.opt.Bound {
+			e.report.Stopped = fmt.Sprintf("the bound of %d choices that differ from running on", e.opt.Bound-1)
+			return &e.report, nil
+		}
+		e.report.Deviations = round
+		var next []item
+		// In chunks, so that what is known of one helps the others and memory
+		// stays small.
+		for len(frontier) > 0 {
+			n := min(len(frontier), 64*len(e.worlds))
+			chunk := frontier[:n]
+			frontier = frontier[n:]
+			outs := e.runAll(chunk)
+			for i, out := range outs {
+				if out.err != nil {
+					return nil, out.err
+				}
+				next = append(next, e.merge(chunk[i], out)...)
+			}
+			switch {
+			case e.report.Found != nil && !e.opt.All:
+				return &e.report, nil
+			case ctx.Err() != nil:
+				e.report.Stopped = "interrupted"
+				return &e.report, nil
+			case e.report.States > e.opt.MaxStates:
+				e.report.Stopped = fmt.Sprintf("the bound of %d states: raise --max-states", e.opt.MaxStates)
+				return &e.report, nil
+			}
+			if e.opt.Progress != nil {
+				e.opt.Progress(e.report.Stats)
+			}
+		}
+		frontier = next
+	}
+	e.report.Exhaustive = true
+	return &e.report, nil
+}
+
+// runAll makes the executions of a chunk, one world a core.
+func (e *engine) runAll(chunk []item) []outcome {
+	outs := make([]outcome, len(chunk))
+	var wg sync.WaitGroup
+	for k, w := range e.worlds {
+		wg.Go(func() {
+			for i := k; i < len(chunk); i += len(e.worlds) {
+				outs[i] = w.execute(chunk[i].schedule, e.known)
+			}
+		})
+	}
+	wg.Wait()
+	return outs
+}
+
+// known tells whether a state was seen in a chunk before; the maps do not change
+// while executions run.
+func (e *engine) known(digest uint64) bool {
+	_, ok := e.seen[digest]
+	return ok
+}
+
+// merge takes an execution into account and returns what to try because of it.
+func (e *engine) merge(it item, out outcome) (next []item) {
+	e.report.Executions++
+	e.report.Steps += out.steps
+	e.report.Depth = max(e.report.Depth, out.steps)
+	last := -1
+	if n := len(it.schedule); n > 0 {
+		last = it.schedule[n-1].At
+	}
+	for _, n := range out.nodes {
+		if n.at <= last {
+			continue
+		}
+		if e.known(n.digest) {
+			// Somebody was here before; what follows is theirs, findings
+			// included.
+			return next
+		}
+		e.seen[n.digest] = struct{}{}
+		e.report.States++
+		for _, c := range n.choices[1:] {
+			s := append(slices.Clip(slices.Clone(it.schedule)), Deviation{n.at, c})
+			next = append(next, item{s})
+		}
+	}
+	if out.found != nil {
+		f := Finding{Violation: *out.found, Schedule: it.schedule.Format(e.script)}
+		if e.report.Found == nil {
+			e.report.Found = &f
+		}
+		if _, ok := e.report.First[f.Property]; !ok {
+			e.report.First[f.Property] = f
+		}
+		e.report.Counts[f.Property]++
+	}
+	return next
+}
+
+// execute runs one schedule to its end, or behind its last deviation to a state
+// that is known.
+func (w *world) execute(s Schedule, known func(uint64) bool) (out outcome) {
+	if err := w.reset(); err != nil {
+		return outcome{err: err}
+	}
+	point := 0
+	for w.found == nil {
+		choices := w.choices()
+		if len(choices) == 0 {
+			if w.done() {
+				w.finish()
+			} else {
+				w.stuck()
+			}
+			break
+		}
+		pick := choices[0]
+		if len(choices) > 1 {
+			behind := len(s) == 0 || point > s[len(s)-1].At
+			if !behind {
+				if i := slices.IndexFunc(s, func(d Deviation) bool { return d.At == point }); i >= 0 {
+					pick = s[i].Choice
+					if !slices.Contains(choices, pick) {
+						out.err = fmt.Errorf("%w: the schedule asks for thread %c, variant %d at point %d, which is not possible there",
+							ErrSchedule, 'a'+pick.Thread, pick.Variant, point)
+						return out
+					}
+				}
+			} else {
+				n := node{at: point, digest: w.digest(), choices: choices}
+				out.nodes = append(out.nodes, n)
+				if known != nil && known(n.digest) {
+					break
+				}
+			}
+			point++
+		}
+		w.step(pick)
+		if w.steps >= w.opt.MaxSteps {
+			out.err = &BoundError{fmt.Sprintf("an execution of more than %d steps", w.opt.MaxSteps), "--max-steps"}
+			return out
+		}
+	}
+	out.steps, out.found = w.steps, w.found
+	return out
+}
+
+// ErrSchedule is wrapped by errors of schedules that do not fit their scenario.
+var ErrSchedule = errors.New("bad schedule")
+
+// Random runs n executions with choices by chance. With depth of 0 every choice
+// is as likely as the others; otherwise threads get priorities, which change at
+// depth-1 points (PCT).
+func Random(ctx context.Context, s *script.Script, opt Options, seed uint64, n, depth int) (*Report, error) {
+	e, err := newEngine(s, &opt)
+	if err != nil {
+		return nil, err
+	}
+	defer e.close()
+	for i := range n {
+		if ctx.Err() != nil {
+			e.report.Stopped = "interrupted"
+			break
+		}
+		rng := rand.New(rand.NewPCG(seed, uint64(i)))
+		sched, found, steps, err := e.worlds[0].wander(rng, depth, max(e.report.Depth, 50))
+		if err != nil {
+			return nil, err
+		}
+		e.report.Executions++
+		e.report.Steps += steps
+		e.report.Depth = max(e.report.Depth, steps)
+		if found != nil {
+			f := Finding{Violation: *found, Schedule: sched.Format(s)}
+			e.report.Counts[f.Property]++
+			if e.report.Found == nil {
+				e.report.Found = &f
+			}
+			if !opt.All {
+				break
+			}
+		}
+		if opt.Progress != nil {
+			opt.Progress(e.report.Stats)
+		}
+	}
+	if e.report.Stopped == "" && e.report.Found == nil {
+		e.report.Stopped = fmt.Sprintf("%d random executions", n)
+	}
+	return &e.report, nil
+}
+
+// wander makes one execution by chance.
+func (w *world) wander(rng *rand.Rand, depth, length int) (sched Schedule, found *Violation, steps int, err error) {
+	if err := w.reset(); err != nil {
+		return nil, nil, 0, err
+	}
+	prio := rng.Perm(len(w.threads))
+	changes := make(map[int]bool)
+	for range depth - 1 {
+		changes[rng.IntN(length)] = true
+	}
+	low := -1
+	point := 0
+	for w.found == nil {
+		choices := w.choices()
+		if len(choices) == 0 {
+			if w.done() {
+				w.finish()
+			} else {
+				w.stuck()
+			}
+			break
+		}
+		pick := choices[0]
+		if len(choices) > 1 {
+			switch {
+			case depth == 0:
+				pick = choices[rng.IntN(len(choices))]
+			default:
+				if changes[point] {
+					prio[choices[0].Thread] = low
+					low--
+				}
+				best := slices.MaxFunc(choices, func(a, b Choice) int { return prio[a.Thread] - prio[b.Thread] })
+				pick = Choice{best.Thread, rng.IntN(w.threads[best.Thread].at.variants())}
+			}
+			if pick != choices[0] {
+				sched = append(sched, Deviation{point, pick})
+			}
+			point++
+		}
+		w.step(pick)
+		if w.steps >= w.opt.MaxSteps {
+			return nil, nil, 0, &BoundError{fmt.Sprintf("an execution of more than %d steps", w.opt.MaxSteps), "--max-steps"}
+		}
+	}
+	return sched, w.found, w.steps, nil
+}

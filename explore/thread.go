@@ -1,0 +1,226 @@
+package explore
+
+import (
+	"fmt"
+	"hash"
+	"hash/fnv"
+	"slices"
+
+	"ftemu/ftracecore"
+	"ftemu/script"
+)
+
+// An eventKind says what a thread is about to do.
+type eventKind uint8
+
+const (
+	evStart  eventKind = iota // begin
+	evLock                    // wait for a lock and take it
+	evTry                     // try to take a lock
+	evUnlock                  // give a lock back; only in full searches
+	evPoint                   // go on behind a callback or sleep
+	evPoke                    // go on behind a store to code or a sync
+	evGrace                   // wait for CPUs to leave guest code
+	evInsn                    // execute a guest instruction that others can influence
+)
+
+// An event is where a thread stands: what it does when it is next resumed.
+type event struct {
+	kind  eventKind
+	lock  *ftracecore.Lock
+	text  string
+	grace []graceCall
+	views int // evInsn: how many ways there are to see the instruction, less one
+}
+
+// A graceCall is a call into the guest that a grace period waits for.
+type graceCall struct {
+	t    *thread
+	call int
+}
+
+func (e event) variants() int { return 1 + e.views }
+
+// what says in a few words what the thread is about to do.
+func (e event) what() string {
+	switch e.kind {
+	case evStart:
+		return "start"
+	case evLock:
+		return e.lock.Name
+	case evTry:
+		return "trylock " + e.lock.Name
+	case evUnlock:
+		return "unlock " + e.lock.Name
+	case evGrace:
+		return "grace period " + e.text
+	}
+	return e.text
+}
+
+// held is a lock that a thread has, and where it took it.
+type held struct {
+	lock  *ftracecore.Lock
+	where string
+}
+
+// A thread is one part of the scenario that runs beside the others.
+type thread struct {
+	world *world
+	id    int
+	name  string
+	isCPU bool
+	steps []script.Step
+
+	next     func() (event, bool)
+	stop     func()
+	give     func(event) bool
+	killed   bool
+	finished bool
+	at       event
+	variant  int
+	line     int // of steps, being run
+	res      *script.Result
+	results  []*script.Result
+	locks    []held
+	// hist stands for the local state of the line being run: everything that the
+	// thread did in it, and the state of ftrace whenever it took a lock.
+	hist uint64
+
+	inCall bool
+	calls  int // calls begun
+	judged judgement
+}
+
+// begin makes the thread ready to run from its start.
+func (t *thread) begin() {
+	t.killed, t.finished, t.inCall = false, false, false
+	t.line, t.calls, t.hist, t.variant = 0, 0, 0, 0
+	t.res, t.results, t.locks = nil, nil, nil
+	t.at = event{kind: evStart}
+	t.judged = judgement{}
+	t.next, t.stop = coroutine(func(yield func(event) bool) {
+		defer func() {
+			if p := recover(); p != nil {
+				if _, ok := p.(abandoned); !ok {
+					panic(p)
+				}
+			}
+		}()
+		t.give = yield
+		t.body()
+	})
+}
+
+// kill ends a thread that may be anywhere.
+func (t *thread) kill() {
+	if t.stop != nil {
+		t.killed = true
+		t.world.cur = t
+		t.stop()
+		t.world.cur = nil
+		t.stop = nil
+	}
+}
+
+// runnable tells whether the thread can make its next step.
+func (t *thread) runnable() bool {
+	switch {
+	case t.finished:
+		return false
+	case t.at.kind == evLock:
+		return t.world.owner[t.at.lock] == nil
+	case t.at.kind == evGrace:
+		return !slices.ContainsFunc(t.at.grace, func(g graceCall) bool { return g.t.inCall && g.t.calls == g.call })
+	}
+	return true
+}
+
+// resume lets the thread run to its next event.
+func (t *thread) resume() {
+	w := t.world
+	w.cur = t
+	if t.res != nil {
+		w.run.Start(t.res)
+	}
+	t.remember()
+	ev, ok := t.next()
+	w.cur = nil
+	if !ok {
+		t.finished, t.at = true, event{kind: evPoint, text: "finished"}
+		return
+	}
+	t.at = ev
+}
+
+// remember folds what the thread is about to do into its history.
+func (t *thread) remember() {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%x %s %d", t.hist, t.at.what(), t.variant)
+	if t.at.kind == evLock || t.at.kind == evTry {
+		fmt.Fprintf(h, " %t", t.runnable())
+		t.world.lab().Core.Digest(h, nil)
+	}
+	t.hist = h.Sum64()
+}
+
+// yield stops the thread before an event, until it is resumed.
+func (t *thread) yield(e event) {
+	if t.killed || !t.give(e) {
+		t.killed = true
+		panic(abandoned{})
+	}
+}
+
+// body runs the thread's lines.
+func (t *thread) body() {
+	w := t.world
+	for i, st := range t.steps {
+		t.line, t.hist = i, 0
+		t.res = w.run.NewResult(st)
+		w.run.Start(t.res)
+		w.started(t, st)
+		if st.Call != nil {
+			for range st.Call.Times {
+				t.call(st.Call)
+			}
+		} else {
+			w.run.RunStep(st)
+		}
+		w.ended(t, st)
+		t.results = append(t.results, t.res)
+		t.hist = 0
+	}
+	t.line = len(t.steps)
+}
+
+// where names the line that the thread is in.
+func (t *thread) where() string {
+	if t.line < len(t.steps) {
+		return fmt.Sprintf("line %d (%s)", t.steps[t.line].Line, t.steps[t.line].Text)
+	}
+	return "its end"
+}
+
+func (t *thread) holding(l *ftracecore.Lock) *held {
+	for i := range t.locks {
+		if t.locks[i].lock == l {
+			return &t.locks[i]
+		}
+	}
+	return nil
+}
+
+// digestCall writes what is known of the call under way, and what the finished
+// lines gave.
+func (t *thread) digestCall(h hash.Hash64) {
+	for _, r := range t.results {
+		fmt.Fprintf(h, " %d", r.RC)
+	}
+	if t.isCPU && t.res != nil {
+		fmt.Fprintf(h, " %d %v %d", t.calls, t.judged, len(t.res.EV))
+		for _, e := range t.res.EV[min(t.judged.firstEvent, len(t.res.EV)):] {
+			fmt.Fprintf(h, "%s%s%s%s", e.CB, e.Body, e.Direct, e.DirectExit)
+		}
+	}
+}

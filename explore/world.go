@@ -1,0 +1,360 @@
+package explore
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"iter"
+	"slices"
+
+	"ftemu"
+	"ftemu/emu"
+	"ftemu/ftracecore"
+	"ftemu/patcher"
+	"ftemu/script"
+	"ftemu/x86"
+)
+
+// A world is one lab with a scenario's threads, run in turns by choices.
+type world struct {
+	opt     *Options
+	run     *script.Runner
+	restore func() error
+	setup   []*script.Result
+	after   []script.Step // what stands behind join
+	threads []*thread
+	cur     *thread // nil while no thread runs
+	last    *thread // the one that made the last step
+	owner   map[*ftracecore.Lock]*thread
+	order   *lockOrder
+	views   []view                    // by CPU: what it may not have seen yet
+	changes map[uint64]patcher.Change // the last change of each site
+	sites   map[uint64]bool           // addresses of all sites
+	found   *Violation
+	log     *[]Move // nil: not recorded
+	steps   int
+}
+
+// abandoned is the panic with which a thread leaves an execution that is over;
+// it is caught at the thread's root.
+type abandoned struct{}
+
+// errScenario wraps errors that are the scenario's fault, not findings.
+var errScenario = errors.New("scenario")
+
+// newWorld makes a lab and runs what stands before the threads.
+func newWorld(s *script.Script, opt *Options) (*world, error) {
+	w := &world{opt: opt, order: opt.order, sites: make(map[uint64]bool)}
+	lab := opt.Lab
+	lab.Sched = w
+	r, err := script.NewRunner(s, lab)
+	if err != nil {
+		return nil, err
+	}
+	w.run = r
+	r.Lab().Poker.Observer = w
+	for _, site := range s.Guest.Sites {
+		w.sites[site.IP] = true
+	}
+	names := s.Threads()
+	if len(names) == 0 {
+		r.Close()
+		return nil, fmt.Errorf("%s: no thread or cpu line, so there is nothing to explore", s.File)
+	}
+	for i, name := range names {
+		w.threads = append(w.threads, &thread{world: w, id: i, name: name})
+	}
+	for _, st := range s.Steps {
+		switch {
+		case st.Thread != "":
+			t := w.threads[slices.Index(names, st.Thread)]
+			t.steps = append(t.steps, st)
+			t.isCPU = st.Call != nil
+		case len(w.threads[len(names)-1].steps) > 0:
+			w.after = append(w.after, st)
+		default:
+			res := r.Run(st)
+			if res.Oops != "" || res.Failed != "" {
+				r.Close()
+				return nil, fmt.Errorf("%s:%d: %s: before the threads begin: %s%s", s.File, st.Line, st.Text, res.Oops, res.Failed)
+			}
+			w.setup = append(w.setup, res)
+		}
+	}
+	w.restore = r.Snapshot()
+	return w, nil
+}
+
+func (w *world) close() { w.run.Close() }
+
+// reset brings the state before the threads back.
+func (w *world) reset() error {
+	for _, t := range w.threads {
+		t.kill()
+	}
+	w.cur, w.last, w.found, w.steps = nil, nil, nil, 0
+	w.owner = make(map[*ftracecore.Lock]*thread)
+	w.changes = make(map[uint64]patcher.Change)
+	w.views = make([]view, w.run.Lab().Machine.NumCPU())
+	if err := w.restore(); err != nil {
+		return err
+	}
+	for _, t := range w.threads {
+		t.begin()
+	}
+	return nil
+}
+
+// choices lists what can happen next, the default first: the thread that ran
+// last runs on, or else the first that can.
+func (w *world) choices() []Choice {
+	var out []Choice
+	add := func(t *thread) {
+		if t.runnable() {
+			for v := range t.at.variants() {
+				out = append(out, Choice{t.id, v})
+			}
+		}
+	}
+	if w.last != nil {
+		add(w.last)
+	}
+	for _, t := range w.threads {
+		if t != w.last {
+			add(t)
+		}
+	}
+	return out
+}
+
+// step makes one choice happen.
+func (w *world) step(c Choice) {
+	t := w.threads[c.Thread]
+	w.steps++
+	if w.log != nil {
+		*w.log = append(*w.log, w.move(t, c))
+	}
+	t.variant = c.Variant
+	w.last = t
+	t.resume()
+	w.check(t)
+}
+
+// done tells whether every thread has finished.
+func (w *world) done() bool {
+	for _, t := range w.threads {
+		if !t.finished {
+			return false
+		}
+	}
+	return true
+}
+
+// stuck reports that no thread can go on.
+func (w *world) stuck() {
+	w.violate(Deadlock, "%s", w.waitFor())
+}
+
+// waitFor tells who waits for what, and who holds it since where.
+func (w *world) waitFor() string {
+	text := ""
+	for _, t := range w.threads {
+		if t.finished {
+			continue
+		}
+		if text != "" {
+			text += "; "
+		}
+		text += fmt.Sprintf("%s waits for %s", t.name, t.at.what())
+		if l := t.at.lock; l != nil && w.owner[l] != nil {
+			o := w.owner[l]
+			text += fmt.Sprintf(", held by %s", o.name)
+			if h := o.holding(l); h != nil {
+				text += fmt.Sprintf(" since %s", h.where)
+			}
+		}
+	}
+	return text
+}
+
+// violate notes the first thing that went wrong in this execution.
+func (w *world) violate(p Property, format string, args ...any) {
+	if w.found == nil && w.opt.checks(p) {
+		w.found = &Violation{Property: p, Text: fmt.Sprintf(format, args...)}
+	}
+}
+
+// digest identifies the state: two that are equal go on in the same ways.
+func (w *world) digest() uint64 {
+	h := fnv.New64a()
+	w.run.Digest(h)
+	for _, t := range w.threads {
+		fmt.Fprintf(h, "|%d %x %t %t %s", t.line, t.hist, t.finished, t.inCall, t.at.what())
+		for _, l := range t.locks {
+			fmt.Fprintf(h, " %s", l.lock.Name)
+		}
+		t.digestCall(h)
+	}
+	for _, v := range w.views {
+		v.digest(h)
+	}
+	if w.last != nil && w.opt.Bound > 0 {
+		// Which thread runs on matters where deviations are counted.
+		fmt.Fprintf(h, "last %d", w.last.id)
+	}
+	return h.Sum64()
+}
+
+// Lock implements ftracecore.Sched.
+func (w *world) Lock(l *ftracecore.Lock) {
+	t := w.cur
+	if t == nil {
+		return
+	}
+	t.yield(event{kind: evLock, lock: l})
+	w.acquired(t, l, true)
+}
+
+// TryLock implements ftracecore.Sched.
+func (w *world) TryLock(l *ftracecore.Lock) bool {
+	t := w.cur
+	if t == nil {
+		return !l.Held()
+	}
+	t.yield(event{kind: evTry, lock: l})
+	if w.owner[l] != nil {
+		return false
+	}
+	w.acquired(t, l, false)
+	return true
+}
+
+func (w *world) acquired(t *thread, l *ftracecore.Lock, blocking bool) {
+	w.owner[l] = t
+	where := t.where()
+	if blocking {
+		if inv := w.order.note(t, l, where); inv != "" {
+			w.violate(LockOrder, "%s", inv)
+		}
+	}
+	t.locks = append(t.locks, held{l, where})
+}
+
+// Unlock implements ftracecore.Sched.
+func (w *world) Unlock(l *ftracecore.Lock) {
+	t := w.cur
+	if t == nil || t.killed {
+		return
+	}
+	if w.opt.Full {
+		t.yield(event{kind: evUnlock, lock: l})
+	}
+	delete(w.owner, l)
+	t.locks = slices.DeleteFunc(t.locks, func(h held) bool { return h.lock == l })
+}
+
+// Point implements ftracecore.Sched.
+func (w *world) Point(what string) {
+	t := w.cur
+	if t == nil || t.inCall && !w.opt.Full {
+		// A callback inside a call into the guest: the gate it runs in was the
+		// point.
+		return
+	}
+	t.yield(event{kind: evPoint, text: what})
+}
+
+// Grace implements ftracecore.Sched: it waits for the CPUs that are in a call now.
+func (w *world) Grace(what string) {
+	t := w.cur
+	if t == nil {
+		return
+	}
+	var wait []graceCall
+	for _, o := range w.threads {
+		if o.inCall && o != t {
+			wait = append(wait, graceCall{o, o.calls})
+		}
+	}
+	t.yield(event{kind: evGrace, text: what, grace: wait})
+}
+
+// Wrote implements patcher.Observer: the other CPUs may not see the store yet.
+func (w *world) Wrote(s patcher.Step, i int) {
+	t := w.cur
+	if t == nil {
+		return
+	}
+	c := s.Sites[i]
+	w.changes[c.IP] = c
+	if s.Stopped {
+		return
+	}
+	wr := s.Write(i)
+	old := w.oldBytes(s, i)
+	for cpu := range w.views {
+		w.views[cpu].add(wr.Addr, old, wr.Bytes)
+	}
+	if w.cpuAlive() {
+		t.yield(event{kind: evPoke, text: fmt.Sprintf("%s %s: %x at %s", s.Phase, w.run.SiteName(c.IP), wr.Bytes, w.run.Name(wr.Addr))})
+	}
+}
+
+// oldBytes are what the i-th write of a step replaced.
+func (w *world) oldBytes(s patcher.Step, i int) []byte {
+	c := s.Sites[i]
+	b := c.Old
+	switch s.Phase {
+	case patcher.PhaseInt3:
+		return b[:1]
+	case patcher.PhaseTail:
+		return b[1:]
+	case patcher.PhaseFirst:
+		if s.Trap {
+			return []byte{x86.OpInt3}
+		}
+		return b[:1]
+	}
+	return b[:]
+}
+
+// Done implements patcher.Observer: after a sync every CPU sees everything.
+func (w *world) Done(s patcher.Step) {
+	t := w.cur
+	if t == nil {
+		return
+	}
+	if s.Sync {
+		for cpu := range w.views {
+			w.views[cpu].sync()
+		}
+	}
+	if w.cpuAlive() && !s.Stopped {
+		what := "no sync"
+		if s.Sync {
+			what = "sync all CPUs"
+		}
+		t.yield(event{kind: evPoke, text: fmt.Sprintf("%s after %s", what, s.Phase)})
+	}
+}
+
+// cpuAlive tells whether some CPU still has calls to make.
+func (w *world) cpuAlive() bool {
+	return slices.ContainsFunc(w.threads, func(t *thread) bool { return t.isCPU && !t.finished })
+}
+
+var (
+	_ ftracecore.Sched = (*world)(nil)
+	_ patcher.Observer = (*world)(nil)
+)
+
+// coroutine makes a thread's body resumable.
+func coroutine(body func(yield func(event) bool)) (next func() (event, bool), stop func()) {
+	return iter.Pull(iter.Seq[event](body))
+}
+
+// lab is the lab of the world.
+func (w *world) lab() *ftemu.Lab { return w.run.Lab() }
+
+// cpu is the CPU of a thread that makes calls.
+func (w *world) cpu(t *thread) emu.CPU { return w.lab().Machine.CPU(t.steps[0].Call.CPU) }
