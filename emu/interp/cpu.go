@@ -97,7 +97,7 @@ func (c *cpu) setPause(n uint64) { c.pause = c.left - min(c.left, n) }
 func (c *cpu) count() uint64 { return c.total - c.left }
 
 // sync takes notice of what Go code may have changed: it is called when a run
-// begins and when a gate or a trap has returned.
+// begins and when a gate, a trap or a tracer has returned.
 func (c *cpu) sync() {
 	m := c.m
 	if gen, gates := m.mem.Generation(), m.gates.Version(); gen != m.gen || gates != m.gatesVersion {
@@ -230,7 +230,8 @@ func (c *cpu) run(ops []op) (int, status) {
 	return len(ops), next
 }
 
-// runTraced is run for a tracer of instructions, branches or accesses.
+// runTraced is run for a tracer of instructions, branches or accesses. A tracer
+// may change code, for the instructions after the one it was told of.
 func (c *cpu) runTraced(ops []op) (int, status) {
 	for i := range ops {
 		o := &ops[i]
@@ -239,10 +240,12 @@ func (c *cpu) runTraced(ops []op) (int, status) {
 			c.traceInsn(o)
 		}
 		st := o.fn(c, o)
-		if st == jump && c.m.mask.Has(trace.Branch) {
-			target := c.regs.RIP
+		if target := c.regs.RIP; st == jump && target != o.next && c.m.mask.Has(trace.Branch) {
 			c.trace(trace.Event{Kind: trace.Branch, IP: o.ip, Addr: target})
 			c.regs.RIP = target
+		}
+		if c.sync(); st == next && !c.valid(c.block) {
+			st = dirty
 		}
 		if st != next {
 			return i + 1, st

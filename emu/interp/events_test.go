@@ -117,7 +117,8 @@ func TestEventMasks(t *testing.T) {
 	}
 	require.Equal(t, []string{
 		"insn 0: 50", "insn 1: cc", "insn 2: 58", "insn 3: eb 00", "insn 5: e8 f6 07 00 00", "insn a: c3",
-		"branch 3 to 5", "branch 5 to 800", fmt.Sprintf("branch a to %x", uint64(1<<64-text+done)),
+		"branch 5 to 800", // that to 5 goes to the next instruction
+		fmt.Sprintf("branch a to %x", uint64(1<<64-text+done)),
 		"mem 0 write 8 at sp-8 = 0", "mem 2 read 8 at sp-8 = 0", "mem 5 write 8 at sp-8 = ffffffff8100000a", "mem a read 8 at sp+0 = 1000",
 		"gate 800 g from a",
 		"trap 1 vector 3",
