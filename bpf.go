@@ -199,6 +199,15 @@ func (l *Lab) Params(fn uint64) []int {
 // matters to trampolines that are made afterwards.
 func (l *Lab) SetParams(fn uint64, sizes []int) { l.params[fn] = sizes }
 
+// ProgImage is the code of the image in use for the function at fn.
+func (l *Lab) ProgImage(fn uint64) (code trampoline.Code, ok bool) {
+	tr := l.BPF.Trampoline(fn)
+	if tr == nil || tr.Image() == nil {
+		return trampoline.Code{}, false
+	}
+	return l.bpf.code[tr.Image()], true
+}
+
 // mapBPF maps what BPF trampolines call.
 func (l *Lab) mapBPF() error {
 	gates := []struct {

@@ -120,7 +120,8 @@ type parser struct {
 	script *Script
 	opt    Options
 	ids    map[string]*declared
-	used   []string // functions in the order in which the script names them
+	progs  map[string]bool // BPF programs
+	used   []string        // functions in the order in which the script names them
 	begun  bool
 	ended  bool
 	thread string // the block that lines go to

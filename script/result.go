@@ -9,6 +9,7 @@ import (
 // a real kernel: as JSON it has their keys, in their order.
 type Result struct {
 	API           []APICall   `json:"api,omitempty"`    // every call of the kernel's API and its return value, in the order they finished
+	BPF           []BPFState  `json:"bpf,omitempty"`    // the BPF trampolines, by address of their functions
 	Dead          int         `json:"dead"`             // 1 once ftrace has killed itself
 	EF            []string    `json:"ef"`               // the lines of enabled_functions, normalised; null where empty
 	EV            []Event     `json:"ev,omitempty"`     // what ran, for a call
@@ -77,19 +78,33 @@ type OpsAnswer struct {
 
 // An Event is one thing that ran during a call. Which fields are there depends
 // on what it was: a callback (cb), a function's body, a direct trampoline, or
-// its exit.
+// its exit, or a BPF program, which is noted when it returns.
 type Event struct {
 	A          *int64  `json:"a,omitempty"`
+	Args       []int64 `json:"args,omitempty"` // the function's argument registers as a program saw them
 	B          *int64  `json:"b,omitempty"`
 	Body       string  `json:"body,omitempty"`
 	CB         string  `json:"cb,omitempty"`
+	Cookie     *int64  `json:"cookie,omitempty"` // of a program's link, unless it is 0
 	Direct     string  `json:"direct,omitempty"`
 	DirectExit string  `json:"directexit,omitempty"`
 	IP         string  `json:"ip,omitempty"`
 	Parent     string  `json:"parent,omitempty"`
+	Prog       string  `json:"prog,omitempty"` // a BPF program
 	Regs       *int    `json:"regs,omitempty"` // 1 if the callback saw full registers
 	RetSlot    *string `json:"retslot,omitempty"`
-	RV         *int64  `json:"rv,omitempty"`
+	RV         *int64  `json:"rv,omitempty"`    // what a direct trampoline or program returned
+	Value      *int64  `json:"value,omitempty"` // the function's return value as a program saw it
+}
+
+// A BPFState is a BPF trampoline after a line.
+type BPFState struct {
+	Flags     string   `json:"fl"`
+	Fn        string   `json:"fn"`
+	ImageSize int      `json:"image_size"`
+	OrigStack bool     `json:"orig_stack"` // the image can share the function with a livepatch
+	Progs     []string `json:"progs"`      // in the order in which they were attached
+	Types     []string `json:"types"`
 }
 
 // An OpsState is an ops after a line. Cur, Func, OrigStack and Share are those of

@@ -20,14 +20,16 @@ import (
 
 // A Runner runs one script on one lab.
 type Runner struct {
-	lab     *ftemu.Lab
-	script  *Script
-	sites   []uint64 // to report, in the order of sites=
-	clients []*client
-	singles []single // sites that the single-ip API made direct, in order
-	res     *Result
-	prev    *Result
-	ended   bool
+	lab      *ftemu.Lab
+	script   *Script
+	sites    []uint64 // to report, in the order of sites=
+	clients  []*client
+	singles  []single // sites that the single-ip API made direct, in order
+	progs    []prog   // BPF programs
+	attached []attachment
+	res      *Result
+	prev     *Result
+	ended    bool
 }
 
 // A client is an ops of the script.
@@ -264,9 +266,10 @@ func (r *Runner) dropSingle(ip uint64) {
 	r.singles = slices.DeleteFunc(r.singles, func(s single) bool { return r.lab.Core.Location(s.ip) == loc })
 }
 
-// end unregisters everything, the newest ops first and the sites of the
+// end detaches all BPF programs, unregisters everything, the newest ops first and the sites of the
 // single-ip API last, and reports which sites are not clean then.
 func (r *Runner) end() {
+	r.detachAll()
 	for _, c := range slices.Backward(r.clients) {
 		if !c.ops.Has(ftracecore.OpsEnabled) {
 			continue
@@ -338,6 +341,7 @@ func (r *Runner) report(res *Result) {
 		}
 		return true
 	})
+	res.BPF = r.bpfStates()
 	if !r.listingOverflows() {
 		for _, l := range core.EnabledFunctions() {
 			res.EF = append(res.EF, r.normalise(l))

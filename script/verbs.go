@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"ftemu/ftracecore"
+	"ftemu/guest"
 )
 
 // A verb is one word of the language.
@@ -44,7 +45,13 @@ var verbs = map[string]verb{
 	"cpu":    {"N: call FUNCTION [ARG...] [times K]", 3, 11, "let a CPU call a function beside the threads", parseCPU},
 	"join":   {"", 0, 0, "end what runs side by side", parseJoin},
 
-	"guest":             {"FILE", 1, 1, "run the functions of an object instead of the built-in ones", parseGuest},
+	"prog":   {"ID fentry|fmod_ret|fexit [ret=N|func=FUNCTION] [ip] [sleepable] [lsm]", 2, 6, "load a BPF program that returns N (0) or is a guest function; ip: it asks for the traced function's address", parseProg},
+	"attach": {"ID FUNCTION [cookie=N]", 2, 3, "attach a BPF program to a function", parseAttach},
+	"detach": {"ID [FUNCTION]", 1, 2, "take a BPF program away from the function named, or from the one it was attached to last", parseDetach},
+	"params": {"FUNCTION none|SIZE,...", 2, 2, "declare the sizes of a function's parameters in bytes, which BPF trampolines go by", parseParams},
+	"image":  {"FUNCTION", 1, 1, "show the image of a function's BPF trampoline", parseImage},
+
+	"guest":             {"FILE|" + bpfTestsGuest, 1, 1, "run the functions of an object, or the kernel's bpf_fentry_test1 to 6, instead of the built-in ones", parseGuest},
 	"redirect":          {"ID FUNCTION TARGET", 3, 3, "where an IPMODIFY ops takes a function to", parseRedirect},
 	"bytes":             {"FUNCTION", 1, 1, "show the bytes of a function's site", parseBytes},
 	"disasm":            {"FUNCTION|TRAMP|ID", 1, 1, "show a function, a direct trampoline, or the trampoline of an ops", parseDisasm},
@@ -104,7 +111,7 @@ func parseBegin(p *parser, args []string) (func(*Runner), error) {
 
 func parseNew(p *parser, args []string) (func(*Runner), error) {
 	id := args[0]
-	if p.ids[id] != nil {
+	if p.ids[id] != nil || p.progs[id] {
 		return nil, fmt.Errorf("ID %q exists already", id)
 	}
 	k, err := parseKind(args[1])
@@ -401,10 +408,7 @@ func parseGuest(p *parser, args []string) (func(*Runner), error) {
 	if p.script.Guest != nil {
 		return nil, fmt.Errorf("guest must come first, and once")
 	}
-	if p.opt.LoadGuest == nil {
-		return nil, fmt.Errorf("objects cannot be loaded here")
-	}
-	img, err := p.opt.LoadGuest(args[0])
+	img, err := p.loadGuest(args[0])
 	if err != nil {
 		return nil, err
 	}
@@ -413,6 +417,19 @@ func parseGuest(p *parser, args []string) (func(*Runner), error) {
 	}
 	p.setGuest(img)
 	return nil, nil
+}
+
+// bpfTestsGuest names the second built-in guest.
+const bpfTestsGuest = "builtin:bpf_fentry_test"
+
+func (p *parser) loadGuest(name string) (*guest.Image, error) {
+	switch {
+	case name == bpfTestsGuest:
+		return guest.BPFTests()
+	case p.opt.LoadGuest == nil:
+		return nil, fmt.Errorf("objects cannot be loaded here")
+	}
+	return p.opt.LoadGuest(name)
 }
 
 func parseRedirect(p *parser, args []string) (func(*Runner), error) {

@@ -8,7 +8,7 @@ import (
 	"ftemu/ftracecore"
 )
 
-const wantUsage = "rc 0|NUMBER|-ERRNO, ret NUMBER, callbacks none|NAME..., target FUNCTION nop|NAME, or oops"
+const wantUsage = "rc 0|NUMBER|-ERRNO, ret NUMBER, callbacks none|NAME..., target FUNCTION nop|NAME, image FUNCTION none|SIZE [orig_stack], ran ID [args=N,N...] [value=N] [cookie=N] [ip=FUNCTION] [rv=N], or oops"
 
 // none stands for an empty list of callbacks.
 const none = "none"
@@ -22,9 +22,10 @@ func parseWant(p *parser, args []string) (func(*Runner), error) {
 	what, rest := args[0], args[1:]
 	parse, ok := map[string]func(*parser, []string) (func(*Runner) (string, string), error){
 		"rc": wantRC, "ret": wantRet, "callbacks": wantCallbacks, "target": wantTarget, "oops": wantOops,
+		"image": wantImage, "ran": wantRan,
 	}[what]
 	if !ok {
-		return nil, fmt.Errorf("unknown expectation %q, expected rc, ret, callbacks, target or oops", what)
+		return nil, fmt.Errorf("unknown expectation %q, expected rc, ret, callbacks, target, image, ran or oops", what)
 	}
 	compare, err := parse(p, rest)
 	if err != nil {
@@ -79,8 +80,8 @@ func wantCallbacks(_ *parser, args []string) (func(*Runner) (found, wanted strin
 	return func(r *Runner) (string, string) { return callbacks(r.prev.EV), wanted }, nil
 }
 
-// callbacks lists what ran in a call, in order: IDs of ops, direct trampolines,
-// bodies.
+// callbacks lists what ran in a call, in order: IDs of ops, direct trampolines, BPF
+// programs, bodies.
 func callbacks(evs []Event) string {
 	var names []string
 	for _, e := range evs {
@@ -89,6 +90,8 @@ func callbacks(evs []Event) string {
 			names = append(names, e.CB)
 		case e.Direct != "":
 			names = append(names, "direct:"+e.Direct)
+		case e.Prog != "":
+			names = append(names, "prog:"+e.Prog)
 		case e.Body != "":
 			names = append(names, "body:"+e.Body)
 		}
