@@ -102,11 +102,10 @@ type Core struct {
 
 	warned   map[string]bool // WARN_ON_ONCE that have fired
 	warnings []Warning
-	decision *Decision // being made
 	last     *Decision // made last
 	hung     *Deadlock // a thread waits for ever, with locks held
 	agreed   []*Ops    // direct ops that made way for the IPMODIFY ops being registered; under direct_mutex
-	recur    recursion
+	task     *Task
 }
 
 // A Warning is a WARN of the kernel.
@@ -122,7 +121,7 @@ func New(cfg Config) *Core {
 		text: cfg.Text, tramps: cfg.Trampolines, kallsyms: cfg.Kallsyms, addr: cfg.Addresses,
 		profile: cfg.Profile, design: cfg.Design, mistakes: cfg.Mistakes, tracer: cfg.Tracer, sched: cfg.Sched, explain: cfg.Explain,
 		DirectMutex: Lock{Name: "direct_mutex"}, FtraceLock: Lock{Name: "ftrace_lock"}, TextMutex: Lock{Name: "text_mutex"},
-		direct: emptyHash(), enabled: true, lastEn: true, warned: make(map[string]bool),
+		direct: emptyHash(), task: &Task{}, enabled: true, lastEn: true, warned: make(map[string]bool),
 	}
 	if c.tracer != nil {
 		c.mask = c.tracer.Mask()
@@ -207,28 +206,28 @@ func (c *Core) run(api string, ops *Ops, fn func() error) (err error) {
 	if c.hung != nil {
 		return c.hung
 	}
-	outer := c.decision
-	c.decision = &Decision{API: api}
+	outer := c.task.decision
+	c.task.decision = &Decision{API: api}
 	if ops != nil {
-		c.decision.Ops = ops.Name
+		c.task.decision.Ops = ops.Name
 	}
 	defer func() {
 		if p := recover(); p != nil {
 			d, ok := p.(deadlocked)
 			if !ok || outer != nil {
-				c.decision = outer
+				c.task.decision = outer
 				panic(p)
 			}
 			c.hung = &Deadlock{Lock: d.lock.Name}
 			c.step("%s", c.hung)
 			err = c.hung
 		}
-		c.decision.Ret = Ret(err)
+		c.task.decision.Ret = Ret(err)
 		if e, ok := err.(*Error); ok {
-			e.API, e.Ops, e.Decision = c.decision.API, c.decision.Ops, c.decision
+			e.API, e.Ops, e.Decision = c.task.decision.API, c.task.decision.Ops, c.task.decision
 		}
 		if outer != nil {
-			outer.nest(c.decision)
+			outer.nest(c.task.decision)
 		}
 		if c.mask.Has(trace.Reg) {
 			ev := &trace.Event{Kind: trace.Reg, Name: api, Ret: Ret(err)}
@@ -237,7 +236,7 @@ func (c *Core) run(api string, ops *Ops, fn func() error) (err error) {
 			}
 			c.tracer.Trace(ev)
 		}
-		c.last, c.decision = c.decision, outer
+		c.last, c.task.decision = c.task.decision, outer
 	}()
 	return fn()
 }

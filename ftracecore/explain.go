@@ -63,8 +63,8 @@ func (c *Core) LastDecision() *Decision { return c.last }
 // step notes one step of the decision being made. Where an argument takes work
 // to compute, ask c.explain first.
 func (c *Core) step(format string, args ...any) {
-	if c.explain && c.decision != nil {
-		c.decision.Steps = append(c.decision.Steps, Step{Text: fmt.Sprintf(format, args...)})
+	if c.explain && c.task.decision != nil {
+		c.task.decision.Steps = append(c.task.decision.Steps, Step{Text: fmt.Sprintf(format, args...)})
 	}
 }
 
@@ -91,7 +91,7 @@ type walk struct {
 }
 
 func (c *Core) newWalk() *walk {
-	if !c.explain || c.decision == nil {
+	if !c.explain || c.task.decision == nil {
 		return nil
 	}
 	return &walk{}

@@ -18,6 +18,17 @@ func (r *recursion) enter() bool {
 
 func (r *recursion) leave() { r.depth-- }
 
+// A Task is what the core keeps for each thread that calls it: its recursion
+// bits, and the decision it is in. The zero value is one that is in no call.
+type Task struct {
+	recur    recursion
+	decision *Decision
+}
+
+// SetTask makes t the task that calls the core from here on. A Sched that
+// switches threads must switch tasks with them.
+func (c *Core) SetTask(t *Task) { c.task = t }
+
 // updateTraceFunction recomputes what the static trampolines should call
 // (update_ftrace_function).
 func (c *Core) updateTraceFunction() {
@@ -44,10 +55,10 @@ func (c *Core) updateTraceFunction() {
 // ListFunc calls the callbacks of all ops that cover ip, the newest registered
 // first (__ftrace_ops_list_func).
 func (c *Core) ListFunc(ip, parent uint64, regs Regs) {
-	if !c.recur.enter() {
+	if !c.task.recur.enter() {
 		return
 	}
-	defer c.recur.leave()
+	defer c.task.recur.leave()
 	for _, op := range c.Ops() {
 		switch {
 		case op.Has(OpsStub):
@@ -67,10 +78,10 @@ func (c *Core) ListFunc(ip, parent uint64, regs Regs) {
 // AssistFunc calls the callback of op for a trampoline that leaves recursion
 // protection to the core (ftrace_ops_assist_func).
 func (c *Core) AssistFunc(ip, parent uint64, op *Ops, regs Regs) {
-	if !c.recur.enter() {
+	if !c.task.recur.enter() {
 		return
 	}
-	defer c.recur.leave()
+	defer c.task.recur.leave()
 	if op.Func != nil {
 		c.callback(op, op.Func, ip, parent, regs)
 	}

@@ -82,7 +82,7 @@ func (c *Core) Digest(w io.Writer, known []*Ops) {
 		return true
 	})
 	d.flag(c.enabled, c.lastEn, c.disabled, c.DirectMutex.held, c.FtraceLock.held, c.TextMutex.held)
-	d.put(uint64(c.startUp), uint64(c.recur.depth), uint64(len(c.list)))
+	d.put(uint64(c.startUp), uint64(len(c.list)))
 	for _, o := range c.list {
 		d.put(o.Addr)
 	}
