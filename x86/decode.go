@@ -1,6 +1,7 @@
 package x86
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 
@@ -117,8 +118,15 @@ func decodeX86asm(code []byte, p Prefixes) (x86asm.Inst, error) {
 	if err != nil || inst.Op == 0 || inst.Len == 0 {
 		return x86asm.Inst{}, missing(code, p)
 	}
+	if inst.Op == x86asm.PAUSE && p.REX&1 != 0 {
+		return decodeX86asm(withoutF3(code, p), p) // with REX.B it is xchg r8, rax
+	}
 	if n := vexLen(code[p.N:]); n > 0 {
 		inst.Len = p.N + n
+		if inst.Op == x86asm.RORX && code[p.N+2]&0x78 != 0x78 {
+			return x86asm.Inst{}, ErrUnknown // vvvv names no register and must be 1111
+		}
+		vexRelative(&inst, code, p)
 	}
 	if op := code[p.N:]; op[0] == 0x62 && (op[1]&0x0f == 0 || op[1]&0x0f > 3) {
 		return x86asm.Inst{}, ErrUnknown // an opcode map that x86asm takes for another
@@ -138,6 +146,36 @@ func decodeX86asm(code []byte, p Prefixes) (x86asm.Inst, error) {
 	}
 	signExtend(&inst, code[p.N])
 	return inst, nil
+}
+
+// withoutF3 returns code with a prefix that does nothing in place of F3.
+func withoutF3(code []byte, p Prefixes) []byte {
+	code = bytes.Clone(code)
+	for i := range code[:p.N] {
+		if code[i] == 0xf3 {
+			code[i] = 0x3e
+		}
+	}
+	return code
+}
+
+// vexRelative makes the operand of a VEX or EVEX instruction relative to the
+// instruction pointer where ModRM says so; x86asm makes it absolute.
+func vexRelative(inst *x86asm.Inst, code []byte, p Prefixes) {
+	modrm := p.N + map[byte]int{0xc5: 3, 0xc4: 4, 0x62: 5}[code[p.N]]
+	if modrm >= len(code) || code[modrm]&0xc7 != 0x05 {
+		return
+	}
+	for i, a := range inst.Args {
+		if m, ok := a.(x86asm.Mem); ok && m.Base == 0 && m.Index == 0 {
+			m.Base = x86asm.RIP
+			if p.Has67 {
+				m.Base = x86asm.EIP
+			}
+			inst.Args[i] = m
+			inst.PCRel, inst.PCRelOff = 4, modrm+1
+		}
+	}
 }
 
 // isNearBranch tells whether op is a transfer of control for which the
