@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -22,7 +23,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("UPDATE_GOLDEN") != "",
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "damage": damage},
 		Condition: func(cond string) (bool, error) {
 			_, err := engineByName(cond)
 			return err == nil, nil
@@ -57,4 +58,24 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if found != want {
 		ts.Fatalf("exit status %d, expected %d", found, want)
 	}
+}
+
+// damage is the command "damage FILE NEWFILE N|OFFSET=BYTE": NEWFILE is the
+// first N bytes of FILE, or FILE with one byte changed.
+func damage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: damage FILE NEWFILE N|OFFSET=BYTE")
+	}
+	data := []byte(ts.ReadFile(args[0]))
+	number := func(s string) int {
+		n, err := strconv.Atoi(s)
+		ts.Check(err)
+		return n
+	}
+	if offset, value, ok := strings.Cut(args[2], "="); ok {
+		data[number(offset)] = byte(number(value))
+	} else {
+		data = data[:number(args[2])]
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), data, 0o666))
 }
