@@ -51,7 +51,7 @@ func (v *view) at(ip uint64) (idx []int) {
 func (t *thread) call(c *script.GuestCall) {
 	w := t.world
 	cpu := w.cpu(t)
-	t.yield(event{kind: evPoint, text: "call " + w.run.Name(c.Fn)})
+	t.yield(event{kind: evPoint, text: "call " + w.lab().Name(c.Fn)})
 	if err := w.lab().BeginCall(cpu, c.Fn, c.Args...); err != nil {
 		w.violate(Ends, "%v", err)
 		return
@@ -67,11 +67,11 @@ func (t *thread) call(c *script.GuestCall) {
 			break
 		}
 		if n == maxCallInsns {
-			w.violate(Ends, "the call of %s did not end within %d instructions", w.run.Name(c.Fn), maxCallInsns)
+			w.violate(Ends, "the call of %s did not end within %d instructions", w.lab().Name(c.Fn), maxCallInsns)
 			return
 		}
 		if w.opt.Full || w.visible(prev, ip) {
-			t.yield(event{kind: evInsn, text: "execute " + w.run.Name(ip), views: len(w.views[cpu.ID()].at(ip))})
+			t.yield(event{kind: evInsn, text: "execute " + w.lab().Name(ip), views: len(w.views[cpu.ID()].at(ip))})
 		}
 		if !w.insn(t, cpu, ip) {
 			return
@@ -159,7 +159,7 @@ func (w *world) fetched(t *thread, ip uint64, seen x86.Bytes5) {
 		return
 	}
 	w.violate(Torn, "%s fetched % x at %s, which is neither the old instruction (% x) nor the new one (% x)",
-		t.name, seen, w.run.Name(ip), w.changes[ip].Old, w.changes[ip].New)
+		t.name, seen, w.lab().Name(ip), w.changes[ip].Old, w.changes[ip].New)
 }
 
 // executed checks that a site led where its old or its new instruction leads.
@@ -170,7 +170,7 @@ func (w *world) executed(ip uint64, seen x86.Bytes5, rip uint64) {
 		}
 	}
 	w.violate(LostCall, "%s led to %s: neither its old instruction (to %s) nor its new one (to %s) leads there",
-		w.run.Name(ip), w.run.Name(rip), w.run.Name(leadsTo(w.changes[ip].Old, ip)), w.run.Name(leadsTo(w.changes[ip].New, ip)))
+		w.lab().Name(ip), w.lab().Name(rip), w.lab().Name(leadsTo(w.changes[ip].Old, ip)), w.lab().Name(leadsTo(w.changes[ip].New, ip)))
 }
 
 // leadsTo is where the instruction of a site takes a CPU.
@@ -185,11 +185,11 @@ func leadsTo(b x86.Bytes5, ip uint64) uint64 {
 func (w *world) faulted(ip uint64, stop emu.Stop) {
 	switch {
 	case stop.Reason == emu.StopInt3:
-		w.violate(Torn, "an int3 at %s that nobody claims", w.run.Name(ip))
+		w.violate(Torn, "an int3 at %s that nobody claims", w.lab().Name(ip))
 	case w.lab().IsTransient(stop.RIP) && (stop.Reason == emu.StopFetch || stop.Reason == emu.StopNoExec):
 		w.violate(Freed, "a CPU executes at %#x, in a trampoline that was freed", stop.RIP)
 	default:
-		w.violate(Torn, "a CPU went astray behind %s: %s", w.run.Name(ip), stop.Error())
+		w.violate(Torn, "a CPU went astray behind %s: %s", w.lab().Name(ip), stop.Error())
 	}
 }
 

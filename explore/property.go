@@ -223,6 +223,7 @@ func (w *world) check(t *thread) {
 // finish runs what stands behind the threads and checks the end.
 func (w *world) finish() {
 	w.cur = nil
+	w.lab().Core.SetTask(&ftracecore.Task{})
 	for _, st := range w.after {
 		res := w.run.Run(st)
 		switch {

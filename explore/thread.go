@@ -87,6 +87,7 @@ type thread struct {
 	// thread did in it, and the state of ftrace whenever it took a lock.
 	hist uint64
 
+	task   ftracecore.Task
 	inCall bool
 	calls  int // calls begun
 	judged judgement
@@ -98,7 +99,7 @@ func (t *thread) begin() {
 	t.line, t.calls, t.hist, t.variant = 0, 0, 0, 0
 	t.res, t.results, t.locks = nil, nil, nil
 	t.at = event{kind: evStart}
-	t.judged = judgement{}
+	t.judged, t.task = judgement{}, ftracecore.Task{}
 	t.next, t.stop = coroutine(func(yield func(event) bool) {
 		defer func() {
 			if p := recover(); p != nil {
@@ -117,6 +118,7 @@ func (t *thread) kill() {
 	if t.stop != nil {
 		t.killed = true
 		t.world.cur = t
+		t.world.lab().Core.SetTask(&t.task)
 		t.stop()
 		t.world.cur = nil
 		t.stop = nil
@@ -144,6 +146,7 @@ func (t *thread) resume() {
 		w.run.Start(t.res)
 	}
 	t.remember()
+	w.lab().Core.SetTask(&t.task)
 	ev, ok := t.next()
 	w.cur = nil
 	if !ok {

@@ -102,6 +102,7 @@ func (w *world) reset() error {
 	for _, t := range w.threads {
 		t.begin()
 	}
+	w.lab().Core.SetTask(&ftracecore.Task{})
 	return nil
 }
 
@@ -296,7 +297,7 @@ func (w *world) Wrote(s patcher.Step, i int) {
 		w.views[cpu].add(wr.Addr, old, wr.Bytes)
 	}
 	if w.cpuAlive() {
-		t.yield(event{kind: evPoke, text: fmt.Sprintf("%s %s: %x at %s", s.Phase, w.run.SiteName(c.IP), wr.Bytes, w.run.Name(wr.Addr))})
+		t.yield(event{kind: evPoke, text: fmt.Sprintf("%s %s: %x at %s", s.Phase, w.run.SiteName(c.IP), wr.Bytes, w.lab().Name(wr.Addr))})
 	}
 }
 
