@@ -14,9 +14,9 @@ import (
 const (
 	maxBlockOps = 64
 	maxWindow   = maxBlockOps * x86.MaxInstLen // the bytes a block may take
-	// maxBlocks bounds the cache: guest code that jumps everywhere, into the
+	// maxOps bounds the cache: guest code that jumps everywhere, into the
 	// middle of its own instructions too, makes many blocks.
-	maxBlocks  = 1 << 16
+	maxOps     = 1 << 18
 	blockSlots = 1 << 10 // entries of the direct-mapped front of the cache
 )
 
@@ -38,20 +38,27 @@ type block struct {
 type blockCache struct {
 	slots [blockSlots]*block
 	all   map[uint64]*block
+	ops   int // in all of them
 }
 
 func (bc *blockCache) init() {
 	clear(bc.slots[:])
 	bc.all = make(map[uint64]*block)
+	bc.ops = 0
 }
 
 func (bc *blockCache) slot(addr uint64) **block {
 	return &bc.slots[(addr^addr>>10)%blockSlots]
 }
 
+// put enters b in place of the block at its address, if there is one.
 func (bc *blockCache) put(b *block) {
-	if len(bc.all) >= maxBlocks {
+	if old := bc.all[b.start]; old != nil {
+		bc.ops -= len(old.ops)
+	}
+	if bc.ops += len(b.ops); bc.ops > maxOps {
 		bc.init()
+		bc.ops = len(b.ops)
 	}
 	bc.all[b.start] = b
 	*bc.slot(b.start) = b

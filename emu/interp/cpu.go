@@ -162,9 +162,10 @@ func (c *cpu) loop(lim *emu.Limits) emu.StopReason {
 		if uint64(len(ops)) > c.left {
 			ops = ops[:c.left]
 		}
+		c.once = traced
 		if useUntil && until-rip < b.end-rip {
 			ops = upTo(ops, until)
-			c.once = until == rip // iterations are instructions: the second one is not executed
+			c.once = traced || until == rip // iterations are instructions: the second one is not executed
 		}
 
 		var n int
@@ -200,7 +201,7 @@ func (c *cpu) loop(lim *emu.Limits) emu.StopReason {
 			c.left++
 		}
 		c.left -= c.extra
-		c.extra, c.once = 0, false
+		c.extra = 0
 		if st >= fault {
 			return 0
 		}

@@ -65,7 +65,7 @@ func TestFaults(t *testing.T) {
 		{"idiv %rcx, wide", []byte{0x48, 0xf7, 0xf9}, regs{emu.RDX: 1<<64 - 1, emu.RCX: 1}, emu.Stop{Reason: emu.StopDivide}},
 		{"idiv %rcx by zero", []byte{0x48, 0xf7, 0xf9}, nil, emu.Stop{Reason: emu.StopDivide}},
 		{"ud2", []byte{0x0f, 0x0b}, nil, emu.Stop{Reason: emu.StopUD}},
-		{"cli", []byte{0xfa}, nil, emu.Stop{Reason: emu.StopGeneral}},
+		{"swapgs", []byte{0x0f, 0x01, 0xf8}, nil, emu.Stop{Reason: emu.StopGeneral}},
 		{"wrmsr", []byte{0x0f, 0x30}, nil, emu.Stop{Reason: emu.StopGeneral}},
 		{"movups (%rdi),%xmm0", []byte{0x0f, 0x10, 0x07}, nil, emu.Stop{Reason: emu.StopUnknown, Bytes: []byte{0x0f, 0x10, 0x07}}},
 		{"int $0x80", []byte{0xcd, 0x80}, nil, emu.Stop{Reason: emu.StopUnknown, Bytes: []byte{0xcd, 0x80}}},

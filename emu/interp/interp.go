@@ -10,8 +10,9 @@
 //
 // What the manuals leave undefined is fixed here: flags that an instruction
 // leaves undefined read as zero unless said otherwise where it is implemented.
-// The processor is in 64-bit mode at privilege level 0 but knows no privileged
-// state: instructions that need it stop with [emu.StopGeneral].
+// The processor is in 64-bit mode at privilege level 0. It has no interrupts and
+// no system registers: cli and sti change a flag, instructions that need more
+// stop with [emu.StopGeneral].
 package interp
 
 import (

@@ -123,6 +123,11 @@ func (c *cpu) checkCanonical(a uint64, size int) bool {
 // loadSlow reads where the page is not in the cache, and puts it there.
 func (c *cpu) loadSlow(a, mask uint64) (uint64, bool) {
 	size := bits.Len64(mask) / 8
+	if p := &c.loads[a>>pageShift%pageSlots]; p.number == a>>pageShift && a&pageMask <= emu.PageSize-uint64(size) {
+		// In the last bytes of a page that load does not read eight of.
+		const last = emu.PageSize - 8
+		return binary.LittleEndian.Uint64(p.data[last:]) >> (8 * (a&pageMask - last)) & mask, true
+	}
 	if !c.checkCanonical(a, size) {
 		return 0, false
 	}

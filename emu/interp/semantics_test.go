@@ -258,6 +258,7 @@ var semantics = []struct{ code, asm, before, after string }{
 	{"f5", "cmc", "f=CO", "f=O"},
 	{"f9", "stc", "f=O", "f=CO"},
 	{"fd", "std", "f=", "f=D"},
+	{"fb 0f01cb 9c58 fa 0f01ca", "sti; stac; pushf; pop %rax; cli; clac", "f=C", "rax=40203"},
 	{"9c58", "pushf; pop %rax", "f=CZD", "rax=443"},
 	{"68d70c0000 9d", "push $0xcd7; popf", "f=", "f=CPAZSDO"},
 

@@ -186,7 +186,7 @@ func buildPushf(size uint8) func(*op, *x86.Inst) bool {
 // flagsPopped are the bits of RFLAGS that popf sets at privilege level 0: the
 // status flags, DF, IF, IOPL, NT, AC and ID. TF is left alone, since the engine
 // raises no single-step traps.
-const flagsPopped = emu.FlagsStatus | emu.FlagDF | emu.FlagIF | 3<<12 | 1<<14 | 1<<18 | 1<<21
+const flagsPopped = emu.FlagsStatus | emu.FlagDF | emu.FlagIF | 3<<12 | 1<<14 | flagAC | 1<<21
 
 func buildPopf(size uint8) func(*op, *x86.Inst) bool {
 	return func(o *op, _ *x86.Inst) bool {

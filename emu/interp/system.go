@@ -16,6 +16,10 @@ var flagForms = []form{
 	{x86asm.CMC, inside, simple(func(c *cpu) { c.flags.setCF(c.flags.cfBit() ^ 1) })},
 	{x86asm.CLD, inside, simple(func(c *cpu) { c.regs.Flags &^= emu.FlagDF })},
 	{x86asm.STD, inside, simple(func(c *cpu) { c.regs.Flags |= emu.FlagDF })},
+	{x86asm.CLI, inside, simple(func(c *cpu) { c.regs.Flags &^= emu.FlagIF })},
+	{x86asm.STI, inside, simple(func(c *cpu) { c.regs.Flags |= emu.FlagIF })},
+	{x86.OpCLAC, inside, simple(func(c *cpu) { c.regs.Flags &^= flagAC })},
+	{x86.OpSTAC, inside, simple(func(c *cpu) { c.regs.Flags |= flagAC })},
 	{x86asm.LAHF, inside, simple(func(c *cpu) {
 		ah := c.flags.pack()&ahFlags | emu.FlagsFixed
 		c.regs.GPR[emu.RAX] = c.regs.GPR[emu.RAX]&^0xff00 | ah<<8
@@ -25,6 +29,10 @@ var flagForms = []form{
 		c.flags.unpack(c.flags.pack()&^ahFlags | ah)
 	})},
 }
+
+// flagAC lets the kernel access user memory in spite of SMAP. It has no effect
+// here, as IF has none.
+const flagAC = 1 << 18
 
 // ahFlags are the flags that lahf and sahf move.
 const ahFlags = emu.FlagSF | emu.FlagZF | emu.FlagAF | emu.FlagPF | emu.FlagCF
@@ -56,8 +64,6 @@ var systemForms = []form{
 		return o.oneOperand(in)
 	}},
 
-	{x86asm.CLI, last, buildPrivileged},
-	{x86asm.STI, last, buildPrivileged},
 	{x86asm.IN, last, buildPrivileged},
 	{x86asm.OUT, last, buildPrivileged},
 	{x86asm.RDMSR, last, buildPrivileged},
@@ -74,8 +80,6 @@ var systemForms = []form{
 	{x86asm.LMSW, last, buildPrivileged},
 	{x86asm.SYSRET, last, buildPrivileged},
 	{x86asm.IRETQ, last, buildPrivileged},
-	{x86.OpCLAC, last, buildPrivileged},
-	{x86.OpSTAC, last, buildPrivileged},
 }
 
 // simple builds an instruction without operands that cannot fail.
