@@ -54,6 +54,7 @@ type kind struct {
 // kinds are the recordings that there are.
 var kinds = []kind{
 	{"input", "a script with what a kernel did", parseScript},
+	{"steps", "a sequence of BPF programs coming and going", parseSequence},
 }
 
 // maxLine is the longest line of a file of recordings, in bytes.
@@ -137,7 +138,7 @@ func readLine(br *bufio.Reader) ([]byte, error) {
 		case err == io.EOF && len(line) == 0:
 			return nil, io.EOF
 		}
-		return line, nil
+		return bytes.TrimSuffix(line, []byte("\n")), nil
 	}
 }
 

@@ -151,18 +151,24 @@ func (s *Script) Run(opt Options) (Report, error) {
 			rep.Diffs = append(rep.Diffs, Diff{Line: i + 1, Op: s.input[i], Field: "oops", Ftemu: quote(res.Oops)})
 			break
 		}
-		for _, f := range lineFields {
-			k, o := kernel[f], ours[f]
-			if f == "warn" {
-				k, o = warnFuncs(k), warnFuncs(o)
-			}
-			rep.Diffs = append(rep.Diffs, compare(Diff{Line: i + 1, Op: s.input[i], Field: f}, k, o)...)
-		}
+		rep.Diffs = append(rep.Diffs, compareLines(Diff{Line: i + 1, Op: s.input[i]}, kernel, ours)...)
 		if s.status != StatusOK && hasFatalWarning(kernel) {
 			break
 		}
 	}
 	return rep, nil
+}
+
+// compareLines compares all that was recorded of one line.
+func compareLines(at Diff, kernel, ftemu line) (diffs []Diff) {
+	for _, at.Field = range lineFields {
+		k, f := kernel[at.Field], ftemu[at.Field]
+		if at.Field == "warn" {
+			k, f = warnFuncs(k), warnFuncs(f)
+		}
+		diffs = append(diffs, compare(at, k, f)...)
+	}
+	return diffs
 }
 
 func (r *Report) step(opt Options, i int, op, kernel, ftemu string) {
