@@ -51,7 +51,7 @@ var verbs = map[string]verb{
 	"params": {"FUNCTION none|SIZE,...", 2, 2, "declare the sizes of a function's parameters in bytes, which BPF trampolines go by", parseParams},
 	"image":  {"FUNCTION", 1, 1, "show the image of a function's BPF trampoline", parseImage},
 
-	"guest":             {"FILE|" + bpfTestsGuest, 1, 1, "run the functions of an object, or the kernel's bpf_fentry_test1 to 6, instead of the built-in ones", parseGuest},
+	"guest":             {"FILE|" + BPFTestsGuest, 1, 1, "run the functions of an object, or the kernel's bpf_fentry_test1 to 6, instead of the built-in ones", parseGuest},
 	"redirect":          {"ID FUNCTION TARGET", 3, 3, "where an IPMODIFY ops takes a function to", parseRedirect},
 	"bytes":             {"FUNCTION", 1, 1, "show the bytes of a function's site", parseBytes},
 	"disasm":            {"FUNCTION|TRAMP|ID", 1, 1, "show a function, a direct trampoline, or the trampoline of an ops", parseDisasm},
@@ -419,12 +419,12 @@ func parseGuest(p *parser, args []string) (func(*Runner), error) {
 	return nil, nil
 }
 
-// bpfTestsGuest names the second built-in guest.
-const bpfTestsGuest = "builtin:bpf_fentry_test"
+// BPFTestsGuest is the name by which the guest verb knows guest.BPFTests.
+const BPFTestsGuest = "builtin:bpf_fentry_test"
 
 func (p *parser) loadGuest(name string) (*guest.Image, error) {
 	switch {
-	case name == bpfTestsGuest:
+	case name == BPFTestsGuest:
 		return guest.BPFTests()
 	case p.opt.LoadGuest == nil:
 		return nil, fmt.Errorf("objects cannot be loaded here")
