@@ -359,7 +359,10 @@ func (k *bpfKernel) Discard(im *bpf.Image) { k.free(im) }
 func (k *bpfKernel) Retire(im *bpf.Image) {
 	if ip, old, jmp, ok := k.code[im].Retirement(); ok {
 		// The image is ours and holds the nop, so this cannot fail.
+		core := k.lab.Core
+		core.Acquire(&core.TextMutex)
 		_ = k.lab.Poker.Apply([]patcher.Change{{IP: ip, Old: old, New: jmp}})
+		core.Release(&core.TextMutex)
 	}
 	k.retired = append(k.retired, im)
 	k.lab.tramps.reap()
@@ -368,13 +371,12 @@ func (k *bpfKernel) Retire(im *bpf.Image) {
 // reap frees the retired images, unless a CPU is still in guest code, or a task
 // in the body that an image called.
 func (k *bpfKernel) reap() {
-	for i := range k.lab.Machine.NumCPU() {
-		if rip := k.lab.Machine.CPU(i).Regs().RIP; rip != 0 && rip != k.lab.returnIP {
-			return
-		}
+	grace := !k.lab.Core.Mistakes().NoGrace
+	if grace && !k.lab.idle() {
+		return
 	}
 	k.retired = slices.DeleteFunc(k.retired, func(im *bpf.Image) bool {
-		if im.Busy() {
+		if grace && im.Busy() {
 			return false
 		}
 		k.lab.BPF.Forget(im)

@@ -16,3 +16,17 @@ func (l *Lab) IsStaticCall(ip uint64) bool { return ip == l.tramps.plain || ip =
 func (l *Lab) IsTransient(ip uint64) bool {
 	return ip&^(emu.PageSize-1) >= trampBase && ip < trampLimit
 }
+
+// idle tells whether no CPU is in guest code.
+func (l *Lab) idle() bool {
+	for i := range l.Machine.NumCPU() {
+		if rip := l.Machine.CPU(i).Regs().RIP; rip != 0 && rip != l.returnIP {
+			return false
+		}
+	}
+	return true
+}
+
+// Reclaim frees what was taken out of use and may be freed now. Calls of the
+// lab's own do so when they return; who steps a call does it at its end.
+func (l *Lab) Reclaim() { l.tramps.reap() }

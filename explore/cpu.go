@@ -59,7 +59,10 @@ func (t *thread) call(c *script.GuestCall) {
 	t.calls++
 	t.inCall = true
 	t.judged = judgement{firstEvent: len(t.res.EV)}
-	defer func() { t.inCall = false }()
+	defer func() {
+		t.inCall = false
+		w.lab().Reclaim()
+	}()
 	prev := uint64(0)
 	for n := 0; ; n++ {
 		ip := cpu.Regs().RIP

@@ -146,7 +146,7 @@ func (w *world) judge(t *thread) {
 		if e.Body != "" {
 			bodies = append(bodies, e.Body)
 		}
-		direct = direct || e.Direct != ""
+		direct = direct || e.Direct != "" || e.Prog != ""
 	}
 	if j.want != "" && len(bodies) > 0 && !slices.Equal(bodies, []string{j.want}) {
 		w.violate(Livepatch, "a call that executed its site when %s was in force ran %s", j.want, strings.Join(bodies, ", "))

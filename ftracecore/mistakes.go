@@ -14,6 +14,12 @@ type Mistakes struct {
 	NoSelfOnModify bool
 	// RelockDirectMutex takes direct_mutex in modify a second time (v6.0).
 	RelockDirectMutex bool
-	// NoGrace frees trampolines at once.
+	// NoGrace frees trampolines and images at once.
 	NoGrace bool
+	// BlockingPeer lets the owner of a direct function wait for its trampoline's
+	// mutex when it is asked on behalf of a livepatch, instead of trying it.
+	BlockingPeer bool
 }
+
+// Mistakes are those that the core was told to make.
+func (c *Core) Mistakes() Mistakes { return c.mistakes }

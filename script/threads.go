@@ -153,6 +153,7 @@ func (r *Runner) Snapshot() (restore func() error) {
 	lab := r.lab.Snapshot()
 	saved := *r
 	sites, clients, singles := slices.Clone(r.sites), slices.Clone(r.clients), slices.Clone(r.singles)
+	progs, attached := slices.Clone(r.progs), slices.Clone(r.attached)
 	states := make([]client, len(clients))
 	owners := make([]owner, len(clients))
 	for i, c := range clients {
@@ -161,6 +162,7 @@ func (r *Runner) Snapshot() (restore func() error) {
 	return func() error {
 		*r = saved
 		r.sites, r.clients, r.singles = slices.Clone(sites), slices.Clone(clients), slices.Clone(singles)
+		r.progs, r.attached = slices.Clone(progs), slices.Clone(attached)
 		for i, c := range clients {
 			*c = states[i]
 			*c.owner = owners[i]
@@ -176,6 +178,9 @@ func (r *Runner) Digest(w io.Writer) {
 	}
 	for _, s := range r.singles {
 		fmt.Fprintf(w, "%x %s;", s.ip, s.tramp)
+	}
+	for _, a := range r.attached {
+		fmt.Fprintf(w, "%s %x;", a.id, a.fn)
 	}
 	r.lab.Digest(w)
 }

@@ -10,7 +10,9 @@ func (tr *Trampoline) opsFunc(_ *ftracecore.Ops, cmd ftracecore.Command) int {
 		// Asked from inside an update of this trampoline, which has the mutex.
 		return tr.enableSelf()
 	}
-	if !core.TryAcquire(&tr.mutex) {
+	if core.Mistakes().BlockingPeer {
+		core.Acquire(&tr.mutex)
+	} else if !core.TryAcquire(&tr.mutex) {
 		// The holder of the mutex may be waiting for direct_mutex, which our
 		// caller has: let it get on, and let the livepatch try again.
 		core.Sleep("until " + tr.mutex.Name + " is free")
