@@ -20,7 +20,8 @@ const (
 	blockSlots = 1 << 10 // entries of the direct-mapped front of the cache
 )
 
-// A block is a run of instructions without a branch but the last, or a gate.
+// A block is a run of instructions, executed one after the other unless a
+// conditional jump leaves it, or a gate.
 type block struct {
 	start, end uint64 // the addresses it covers; equal for a gate
 	ops        []op
@@ -201,7 +202,7 @@ type place uint8
 
 const (
 	inside place = iota // anywhere
-	last                // at its end: it transfers control or may change what follows
+	last                // at its end: what follows is seldom executed next
 	alone               // by itself: it needs to know the number of instructions executed
 )
 

@@ -136,31 +136,29 @@ func buildEnter(o *op, in *x86.Inst) bool {
 	return true
 }
 
+// execEnter reads and pushes one word after the other, as the manual's
+// operation does: words read may be words pushed, and those pushed before one
+// that cannot be stay. It also fails where the new stack pointer points to
+// nothing that could be stored to.
 func execEnter(c *cpu, o *op) status {
-	sp, bp := c.regs.GPR[emu.RSP], c.regs.GPR[emu.RBP]
+	bp, frame := c.regs.GPR[emu.RBP], c.regs.GPR[emu.RSP]-8
 	level := uint64(o.src)
-	frame := sp - 8
-	if !c.writable(frame-8*level, int(8+8*level)) {
+	st := c.store64(frame, bp)
+	for i := uint64(1); i <= level && st != fault; i++ {
+		v, ok := frame, true
+		if i < level {
+			if v, ok = c.load(bp-8*i, ^uint64(0)); !ok {
+				return fault
+			}
+		}
+		st = max(st, c.store64(frame-8*i, v))
+	}
+	sp := frame - 8*level - o.imm
+	if st == fault || !c.writable(sp, 8) {
 		return fault
 	}
-	// Nothing may change before everything was read.
-	words := [32]uint64{bp}
-	for i := uint64(1); i < level; i++ {
-		v, ok := c.load(bp-8*i, ^uint64(0))
-		if !ok {
-			return fault
-		}
-		words[i] = v
-	}
-	if level > 0 {
-		words[level] = frame
-	}
-	st := next
-	for i := uint64(0); i <= level; i++ {
-		st = max(st, c.store64(frame-8*i, words[i]))
-	}
 	c.regs.GPR[emu.RBP] = frame
-	c.regs.GPR[emu.RSP] = frame - 8*level - o.imm
+	c.regs.GPR[emu.RSP] = sp
 	return st
 }
 
