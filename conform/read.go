@@ -55,6 +55,7 @@ type kind struct {
 var kinds = []kind{
 	{"input", "a script with what a kernel did", parseScript},
 	{"steps", "a sequence of BPF programs coming and going", parseSequence},
+	{"image_address", "captured code", parseImage},
 }
 
 // maxLine is the longest line of a file of recordings, in bytes.
