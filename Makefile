@@ -1,0 +1,16 @@
+# make test    install what the tests need (where root and apt-get are there) and run them all
+# make build   the program with the Go interpreter alone, ./ftemu
+# make fuzz    fuzz the parsers for FUZZTIME each
+
+FUZZTIME ?= 2m
+
+.PHONY: test build fuzz
+
+test:
+	@bash tools/test.sh
+
+build:
+	CGO_ENABLED=0 go build -buildvcs=false -o ftemu ./cmd/ftemu
+
+fuzz:
+	@bash tools/fuzz.sh $(FUZZTIME)

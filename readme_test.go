@@ -1,0 +1,103 @@
+package ftemu_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestSessions runs every command of the console blocks in README.md and docs/
+// and compares what it prints with what stands there. A line of three dots stands for any number
+// of lines. Run with UPDATE_GOLDEN=1 to write what is printed into the files.
+func TestSessions(t *testing.T) {
+	files, err := filepath.Glob("docs/*.md")
+	require.NoError(t, err)
+	for _, file := range append(files, "README.md") {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			found := runSessions(t, string(text))
+			if os.Getenv("UPDATE_GOLDEN") != "" {
+				require.NoError(t, os.WriteFile(file, []byte(found), 0o666))
+			}
+		})
+	}
+}
+
+// runSessions returns text with the output of the commands in its console
+// blocks as it was, and fails where that differs.
+func runSessions(t *testing.T, text string) string {
+	var out strings.Builder
+	rest := text
+	for {
+		before, after, ok := strings.Cut(rest, "```console\n")
+		out.WriteString(before)
+		if !ok {
+			return out.String()
+		}
+		block, next, ok := strings.Cut(after, "```\n")
+		require.True(t, ok, "a console block has no end")
+		out.WriteString("```console\n")
+		for _, session := range strings.SplitAfter(block, "\n$ ") {
+			session = strings.TrimSuffix(session, "$ ")
+			command, want, _ := strings.Cut(strings.TrimPrefix(session, "$ "), "\n")
+			found := shell(t, command)
+			if !matches(found, want) && os.Getenv("UPDATE_GOLDEN") == "" {
+				require.Equal(t, want, found, command)
+			}
+			if matches(found, want) {
+				found = want
+			}
+			out.WriteString("$ " + command + "\n" + found)
+		}
+		out.WriteString("```\n")
+		rest = next
+	}
+}
+
+// shell runs a command and returns what it prints.
+func shell(t *testing.T, command string) string {
+	t.Helper()
+	cmd := exec.Command("bash", "-c", command)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "COLUMNS=", "GOFLAGS=-buildvcs=false")
+	out, err := cmd.CombinedOutput()
+	if _, failed := err.(*exec.ExitError); !failed {
+		require.NoError(t, err, command)
+	}
+	return string(out)
+}
+
+// matches compares output with a pattern in which a line of three dots stands
+// for any number of lines.
+func matches(found, pattern string) bool {
+	parts := strings.Split("\n"+pattern, "\n...\n")
+	found = "\n" + found
+	if len(parts) == 1 {
+		return found == parts[0]
+	}
+	if !strings.HasPrefix(found, parts[0]+"\n") {
+		return false
+	}
+	found = found[len(parts[0]):]
+	for _, p := range parts[1 : len(parts)-1] {
+		i := strings.Index(found, "\n"+p+"\n")
+		if i < 0 {
+			return false
+		}
+		found = found[i+len(p)+1:]
+	}
+	return strings.HasSuffix(found, "\n"+parts[len(parts)-1])
+}
+
+func TestMatches(t *testing.T) {
+	require.True(t, matches("a\nb\n", "a\nb\n"))
+	require.False(t, matches("a\nb\n", "a\n"))
+	require.True(t, matches("a\nb\nc\nd\n", "a\n...\nd\n"))
+	require.True(t, matches("a\nb\nc\nd\ne\n", "a\n...\nc\n...\ne\n"))
+	require.False(t, matches("a\nb\nc\n", "a\n...\nd\n"))
+	require.False(t, matches("x\nb\nc\n", "a\n...\nc\n"))
+}
