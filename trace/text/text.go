@@ -23,6 +23,14 @@ type SymLookup = func(addr uint64) (name string, offset uint64, ok bool)
 // their line to the right.
 const symWidth = 24
 
+// codeWidth is the width of an instruction's bytes where text follows: eight
+// bytes, which few instructions exceed.
+const codeWidth = 8*3 - 1
+
+// maxPoke is how many bytes a poke may change to be written out; a whole
+// trampoline is counted.
+const maxPoke = 16
+
 // A Sink writes events to a writer.
 type Sink struct {
 	w    io.Writer
@@ -81,7 +89,10 @@ func located(k trace.Kind) bool { return k <= trace.Poke || k == trace.Callback 
 func (s *Sink) details(b []byte, ev *trace.Event) []byte {
 	switch ev.Kind {
 	case trace.Insn:
-		return fmt.Appendf(b, "% x", ev.New)
+		if ev.Text == "" {
+			return fmt.Appendf(b, "% x", ev.New)
+		}
+		return appendText(fmt.Appendf(b, "%-*s", codeWidth, fmt.Sprintf("% x", ev.New)), ev.Text)
 	case trace.Branch:
 		return s.addr(append(b, "-> "...), ev.Addr)
 	case trace.Mem:
@@ -97,7 +108,11 @@ func (s *Sink) details(b []byte, ev *trace.Event) []byte {
 		b = fmt.Appendf(b, "vector %d", ev.Vector)
 		return appendText(b, ev.Text)
 	case trace.Poke:
-		b = fmt.Appendf(b, "[% x] -> [% x]", ev.Old, ev.New)
+		if len(ev.New) > maxPoke {
+			b = fmt.Appendf(b, "%d bytes", len(ev.New))
+		} else {
+			b = fmt.Appendf(b, "[% x] -> [% x]", ev.Old, ev.New)
+		}
 		return appendText(b, ev.Text)
 	case trace.Reg, trace.OpsFunc:
 		b = appendText(append(b, ev.Name...), ev.Text)
