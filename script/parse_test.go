@@ -44,7 +44,7 @@ func TestParseErrors(t *testing.T) {
 	for script, want := range map[string]string{
 		"":                                  "test.ft:1: no verb in the whole script",
 		"# only\n\n":                        "test.ft:2: no verb",
-		"frob":                              `test.ft:1: unknown verb "frob", expected one of begin, `,
+		"frob":                              `test.ft:1: unknown verb "frob", expected one of `,
 		"call f0\ncall f42":                 `test.ft:2: unknown function "f42" in ftoracle.o`,
 		"call F1":                           `(did you mean "f1"?)`,
 		"new a what":                        `unknown kind "what", expected one of plain, regs`,
