@@ -15,20 +15,38 @@ func Disturb(s *Script) (changed int, missed []string, err error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	return disturbLines(rep, lineFields, s.out)
+}
+
+// DisturbSequence is Disturb for a sequence.
+func DisturbSequence(s *Sequence) (changed int, missed []string, err error) {
+	rep, err := s.Run(Options{Steps: true})
+	if err != nil {
+		return 0, nil, err
+	}
+	var out []line
+	for _, st := range s.steps {
+		out = append(out, st.kernel)
+	}
+	return disturbLines(rep, stepFields, out)
+}
+
+func disturbLines(rep Report, keys []string, out []line) (changed int, missed []string, err error) {
 	for i, step := range rep.Steps {
 		var ours line
 		if err := json.Unmarshal([]byte(step.Ftemu), &ours); err != nil {
 			return 0, nil, err
 		}
-		for key, was := range s.out[i] {
-			if key == "op" {
+		for _, key := range keys {
+			was, ok := out[i][key]
+			if !ok {
 				continue
 			}
 			for _, now := range disturbed(was) {
 				changed++
-				kernel := maps.Clone(s.out[i])
+				kernel := maps.Clone(out[i])
 				kernel[key] = now
-				if diffs := compareLines(Diff{Line: i + 1}, kernel, ours); len(diffs) != 1 {
+				if diffs := compareLines(keys, Diff{Line: i + 1}, kernel, ours); len(diffs) != 1 {
 					missed = append(missed, fmt.Sprintf("line %d, %s: %s instead of %s: %v", i+1, key, now, was, diffs))
 				}
 			}

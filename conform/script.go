@@ -151,7 +151,7 @@ func (s *Script) Run(opt Options) (Report, error) {
 			rep.Diffs = append(rep.Diffs, Diff{Line: i + 1, Op: s.input[i], Field: "oops", Ftemu: quote(res.Oops)})
 			break
 		}
-		rep.Diffs = append(rep.Diffs, compareLines(Diff{Line: i + 1, Op: s.input[i]}, kernel, ours)...)
+		rep.Diffs = append(rep.Diffs, compareLines(lineFields, Diff{Line: i + 1, Op: s.input[i]}, kernel, ours)...)
 		if s.status != StatusOK && hasFatalWarning(kernel) {
 			break
 		}
@@ -159,9 +159,9 @@ func (s *Script) Run(opt Options) (Report, error) {
 	return rep, nil
 }
 
-// compareLines compares all that was recorded of one line.
-func compareLines(at Diff, kernel, ftemu line) (diffs []Diff) {
-	for _, at.Field = range lineFields {
+// compareLines compares the given keys of what was recorded of one line.
+func compareLines(keys []string, at Diff, kernel, ftemu line) (diffs []Diff) {
+	for _, at.Field = range keys {
 		k, f := kernel[at.Field], ftemu[at.Field]
 		if at.Field == "warn" {
 			k, f = warnFuncs(k), warnFuncs(f)

@@ -226,13 +226,7 @@ func (s *Sequence) Run(opt Options) (Report, error) {
 				return rep, nil
 			}
 		}
-		for _, f := range stepFields {
-			k, o := st.kernel[f], ours[f]
-			if f == "warn" {
-				k, o = warnFuncs(k), warnFuncs(o)
-			}
-			rep.Diffs = append(rep.Diffs, compare(Diff{Line: i + 1, Op: st.op, Field: f}, k, o)...)
-		}
+		rep.Diffs = append(rep.Diffs, compareLines(stepFields, Diff{Line: i + 1, Op: st.op}, st.kernel, ours)...)
 		if s.status != StatusOK && hasFatalWarning(st.kernel) {
 			break
 		}
