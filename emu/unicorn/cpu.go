@@ -51,6 +51,7 @@ type run struct {
 	count    uint64 // executed so far
 	deadline uint64 // by the clock of the cores, 0: none
 	streak   uint64 // instructions since the last gate or trap
+	repeat   uint64 // the count up to which the fast core went in vain
 }
 
 // due says what ends the run before the instruction at RIP, if anything does.
@@ -155,13 +156,13 @@ func (c *cpu) execute(r *run) (stop emu.Stop, fetched bool) {
 	kind, limit := C.int(C.FT_EXACT), r.limit
 	if c.m.mask&traced != 0 {
 		kind = C.FT_TRACED
-	} else if fast := c.m.patience(); r.limit-r.count > fast {
-		if r.streak >= fast {
-			if done := c.speculate(r); done {
-				return emu.Stop{}, true
+	} else if patience := c.m.patience(); r.limit-r.count > patience {
+		if r.streak >= patience && r.count >= r.repeat {
+			if stop, done := c.speculate(r); done {
+				return stop, true
 			}
 		}
-		limit = r.count + fast
+		limit = min(r.limit, max(r.count+patience, r.repeat))
 	}
 	k, err := c.m.core(kind)
 	if err != nil {

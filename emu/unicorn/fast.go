@@ -21,7 +21,7 @@ const (
 	minPatience  = 20_000
 	bytesPerInsn = 64
 	// maxSpeculation bounds what may have to be repeated, in instructions.
-	maxSpeculation = 1 << 27
+	maxSpeculation = 1 << 25
 )
 
 // patience is how many instructions must have executed in one go before the
@@ -35,10 +35,10 @@ func (m *machine) patience() uint64 {
 
 // speculate lets the fast core execute as far as it can. It answers false, with
 // everything as it was, where the exact core has to do it.
-func (c *cpu) speculate(r *run) bool {
+func (c *cpu) speculate(r *run) (stop emu.Stop, done bool) {
 	k, err := c.m.core(C.FT_FAST)
 	if err != nil {
-		return false
+		return emu.Stop{}, false
 	}
 	k.own(c)
 	regs, count := c.regs, r.count
@@ -46,18 +46,21 @@ func (c *cpu) speculate(r *run) bool {
 	C.ft_vector_save(k.k, &vector)
 	c.m.save()
 	c.enter(k, r, min(r.limit, count+maxSpeculation))
-	if k.k.why == C.FT_AGAIN {
-		// Whatever it is that is near, the exact core gets there.
+	switch k.k.why {
+	case C.FT_AGAIN, C.FT_INT3, C.FT_HALT:
+		// These are between two instructions: every block is whole.
 		if r.count-count < minPatience {
-			r.streak = 0
+			r.streak = 0 // whatever is near, the exact core gets there
 		}
-		return r.count != count
+		stop, _ = c.outcome(k, r)
+		return stop, r.count != count
 	}
 	k.stale = k.k.why == C.FT_EXCEPTION // as in outcome
+	r.repeat = r.count
 	c.m.putBack()
-	c.regs, r.count, r.streak = regs, count, 0
+	c.regs, r.count = regs, count
 	C.ft_vector_load(k.k, &vector)
-	return false
+	return emu.Stop{}, false
 }
 
 // eachWritable calls fn for every run of writable pages.
