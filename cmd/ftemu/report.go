@@ -180,12 +180,36 @@ func (r *report) ran(res *script.Result) {
 			r.event("callback", e.CB, fmt.Sprintf("at %s, called from %s, has %s", e.IP, e.Parent, regs))
 		case e.Direct != "":
 			r.event("direct", e.Direct, fmt.Sprintf("(%d, %d), return slot %s", *e.A, *e.B, *e.RetSlot))
+		case e.Prog != "":
+			r.event("program", e.Prog, program(e))
 		case e.Body != "":
 			r.event("body", e.Body, fmt.Sprintf("(%d, %d)", *e.A, *e.B))
 		case e.DirectExit != "":
 			r.event("exit", e.DirectExit, fmt.Sprintf("what it called returned %d", *e.RV))
 		}
 	}
+}
+
+// program says what a BPF program saw and returned.
+func program(e script.Event) string {
+	args := make([]string, len(e.Args))
+	for i, a := range e.Args {
+		args[i] = fmt.Sprint(a)
+	}
+	text := "(" + strings.Join(args, ", ") + ")"
+	if e.Value != nil {
+		text += fmt.Sprintf(", the function returned %d", *e.Value)
+	}
+	if e.Cookie != nil {
+		text += fmt.Sprintf(", cookie %d", *e.Cookie)
+	}
+	if e.IP != "" {
+		text += ", at " + e.IP
+	}
+	if e.RV != nil {
+		text += fmt.Sprintf(", returns %d", *e.RV)
+	}
+	return text
 }
 
 func (r *report) event(label, name, text string) {
@@ -279,6 +303,13 @@ func (r *report) shown(res *script.Result) {
 			text += ", now " + strings.TrimPrefix(o.Cur, "direct:")
 		}
 		r.row("ops", text, r.style.plain)
+	}
+	for _, b := range res.BPF {
+		progs := make([]string, len(b.Progs))
+		for i, p := range b.Progs {
+			progs[i] = p + " (" + b.Types[i] + ")"
+		}
+		r.row("bpf", fmt.Sprintf("%-*s %s; image of %d bytes, flags %s", r.nameCol, b.Fn, strings.Join(progs, ", "), b.ImageSize, orNone(b.Flags)), r.style.plain)
 	}
 	for _, l := range res.EF {
 		r.row("enabled", l, r.style.plain)
