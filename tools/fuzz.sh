@@ -6,6 +6,6 @@ cd "$(dirname "$0")/.."
 grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r dir; do
 	grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' "$dir"/*_test.go | sed 's/^func //' | sort -u | while read -r target; do
 		echo "== $dir $target"
-		go test -buildvcs=false -run '^$' -fuzz "^$target\$" -fuzztime "${1:-2m}" "$dir" </dev/null
+		go test -buildvcs=false -fuzzminimizetime 5s -run '^$' -fuzz "^$target\$" -fuzztime "${1:-2m}" "$dir" </dev/null
 	done
 done
