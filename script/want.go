@@ -8,7 +8,7 @@ import (
 	"ftemu/ftracecore"
 )
 
-const wantUsage = "rc 0|NUMBER|-ERRNO, ret NUMBER, callbacks none|NAME..., target FUNCTION nop|NAME, image FUNCTION none|SIZE [orig_stack], ran ID [args=N,N...] [value=N] [cookie=N] [ip=FUNCTION] [rv=N], or oops"
+const wantUsage = "rc 0|NUMBER|-ERRNO, ret NUMBER, callbacks none|NAME..., target FUNCTION nop|NAME, image FUNCTION none|SIZE [orig_stack], ran ID [args=N,N...] [value=N] [cookie=N] [ip=FUNCTION] [rv=N], warn none|FUNCTION..., dead, or oops"
 
 // none stands for an empty list of callbacks.
 const none = "none"
@@ -22,10 +22,11 @@ func parseWant(p *parser, args []string) (func(*Runner), error) {
 	what, rest := args[0], args[1:]
 	parse, ok := map[string]func(*parser, []string) (func(*Runner) (string, string), error){
 		"rc": wantRC, "ret": wantRet, "callbacks": wantCallbacks, "target": wantTarget, "oops": wantOops,
+		"warn": wantWarn, "dead": wantDead,
 		"image": wantImage, "ran": wantRan,
 	}[what]
 	if !ok {
-		return nil, fmt.Errorf("unknown expectation %q, expected rc, ret, callbacks, target, image, ran or oops", what)
+		return nil, fmt.Errorf("unknown expectation %q, expected rc, ret, callbacks, target, image, ran, warn, dead or oops", what)
 	}
 	compare, err := parse(p, rest)
 	if err != nil {
@@ -120,6 +121,31 @@ func wantTarget(p *parser, args []string) (func(*Runner) (found, wanted string),
 			return st.Target, args[1]
 		}
 		return st.Form, args[1]
+	}, nil
+}
+
+func wantWarn(_ *parser, args []string) (func(*Runner) (found, wanted string), error) {
+	if len(args) == 0 {
+		return nil, fmt.Errorf("want warn takes the kernel functions that warned, in order, or %s", none)
+	}
+	wanted := strings.Join(args, " ")
+	return func(r *Runner) (string, string) {
+		if len(r.prev.Warn) == 0 {
+			return none, wanted
+		}
+		return strings.Join(r.prev.Warn, " "), wanted
+	}, nil
+}
+
+func wantDead(_ *parser, args []string) (func(*Runner) (found, wanted string), error) {
+	if len(args) != 0 {
+		return nil, fmt.Errorf("want dead takes nothing, found %q", strings.Join(args, " "))
+	}
+	return func(r *Runner) (string, string) {
+		if r.prev.Dead == 0 {
+			return "ftrace alive", "ftrace dead"
+		}
+		return "", ""
 	}, nil
 }
 
