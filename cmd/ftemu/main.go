@@ -12,11 +12,12 @@ import (
 
 // cli is the command line: one field for each verb.
 type cli struct {
-	Run     runCmd     `cmd:"" help:"Run a scenario."`
-	Conform conformCmd `cmd:"" help:"Compare with recordings of a real kernel."`
-	Sites   sitesCmd   `cmd:"" help:"List the patchable sites of an object."`
-	Disasm  disasmCmd  `cmd:"" help:"Disassemble an object, sites and relocations marked."`
-	Engines enginesCmd `cmd:"" help:"List the engines of this build."`
+	Run        runCmd        `cmd:"" help:"Run a scenario."`
+	Conform    conformCmd    `cmd:"" help:"Compare with recordings of a real kernel."`
+	Sites      sitesCmd      `cmd:"" help:"List the patchable sites of an object."`
+	Disasm     disasmCmd     `cmd:"" help:"Disassemble an object, sites and relocations marked."`
+	Trampoline trampolineCmd `cmd:"" help:"Show, check, measure and keep trampolines: the kernel's, and those of one's own."`
+	Engines    enginesCmd    `cmd:"" help:"List the engines of this build."`
 }
 
 const description = `A laboratory for Linux code patching: ftrace sites, livepatches, BPF-like direct callers, no kernel needed.

@@ -2,10 +2,12 @@
 //
 //	want, err := golden.Read("testdata/lean.json")
 //	require.NoError(t, err)
-//	require.NoError(t, want.Compare(code))   // code from a generator of one's own
+//	require.NoError(t, want.Compare(code))
 //
-// The file says for which addresses the code was made, so that it can be made
-// again.
+// code may come from a generator of one's own, or be made again from a layout
+// for the same surroundings:
+//
+//	placed, err := layout.Make(want.Env())
 package golden
 
 import (
@@ -26,16 +28,22 @@ import (
 // Schema is the version of the file format.
 const Schema = 1
 
-// A File is a trampoline with the addresses that it was made for. It is stored
-// as one JSON object.
+// A File is a trampoline with the surroundings that it was made for. It is
+// stored as one JSON object.
 type File struct {
-	Schema  int                `json:"schema"`
-	Name    string             `json:"name"`
-	Addr    Address            `json:"addr"`
-	Size    int                `json:"size"`
-	Bytes   string             `json:"bytes"`            // hexadecimal
-	Symbols map[string]Address `json:"symbols"`          // what the code refers to
-	Labels  map[string]uint64  `json:"labels,omitempty"` // offsets
+	Schema int     `json:"schema"`
+	Name   string  `json:"name"`
+	Addr   Address `json:"addr"`
+	Size   int     `json:"size"`
+	Bytes  string  `json:"bytes"` // hexadecimal
+
+	Body    Address            `json:"body"` // the address behind the site
+	ID      uint64             `json:"id"`
+	SLS     bool               `json:"sls,omitempty"`          // int3 behind each ret
+	Thunk   Address            `json:"return_thunk,omitempty"` // 0: there is none
+	Symbols map[string]Address `json:"symbols"`                // of functions and variables that it refers to
+
+	Labels map[string]uint64 `json:"labels,omitempty"` // offsets of its own
 }
 
 // An Address is written as a string: 0x and hexadecimal digits, as JSON's
@@ -55,18 +63,32 @@ func (a *Address) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// New describes code. sym names the addresses that it refers to.
-func New(code trampoline.Code, sym x86.SymLookup) *File {
+// New describes code that was made for e, with the given symbols.
+func New(code trampoline.Code, e trampoline.Env, symbols map[string]uint64) *File {
 	f := &File{
 		Schema: Schema, Name: code.Name, Addr: Address(code.Addr), Size: len(code.Bytes), Bytes: hex.EncodeToString(code.Bytes),
+		Body: Address(e.Body), ID: e.ID, SLS: e.Return.SLS, Thunk: Address(e.Return.Thunk),
 		Symbols: make(map[string]Address), Labels: code.Labels,
 	}
-	for _, r := range code.Refs {
-		if name, off, ok := sym(r.Target); ok && off == 0 {
-			f.Symbols[name] = Address(r.Target)
-		}
+	for name, addr := range symbols {
+		f.Symbols[name] = Address(addr)
 	}
 	return f
+}
+
+// Env is the environment that the code was made for, to make it again.
+func (f *File) Env() trampoline.Env {
+	return trampoline.Env{
+		Addr: uint64(f.Addr), Body: uint64(f.Body), ID: f.ID,
+		Return: trampoline.Return{SLS: f.SLS, Thunk: uint64(f.Thunk)},
+		Symbol: func(name string) (uint64, error) {
+			addr, ok := f.Symbols[name]
+			if !ok {
+				return 0, fmt.Errorf("%s: the golden has no symbol %q", f.Name, name)
+			}
+			return uint64(addr), nil
+		},
+	}
 }
 
 // Write stores the golden in a directory, which is made if need be: NAME.json,
@@ -154,7 +176,7 @@ func at(code []byte, off int, addr uint64) string {
 	}
 	text, n, err := x86.Disasm(code[off:], addr+uint64(off), nil)
 	if err != nil {
-		return fmt.Sprintf("% x", code[off])
+		return fmt.Sprintf("%02x", code[off])
 	}
 	return fmt.Sprintf("%q (% x)", text, code[off:off+n])
 }
