@@ -17,3 +17,8 @@ func TestRecordingsUnicorn(t *testing.T) {
 		})
 	}
 }
+
+// Every recorded sequence of BPF programs, on Unicorn.
+func TestSequencesUnicorn(t *testing.T) {
+	replay(t, readRecordings(t, "sequences"), ftemu.Options{Engine: unicorn.New()})
+}
