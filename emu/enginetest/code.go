@@ -29,6 +29,22 @@ func (p *patcher) Trace(ev *trace.Event) {
 	}
 }
 
+// A protector is a tracer that changes what may be done with the data when an
+// address is announced.
+type protector struct {
+	mem  *emu.Memory
+	at   uint64
+	perm emu.Perm
+}
+
+func (p *protector) Mask() trace.Mask { return trace.MaskOf(trace.Insn) }
+
+func (p *protector) Trace(ev *trace.Event) {
+	if ev.IP == p.at {
+		_ = p.mem.Protect(Data, size, p.perm) // a failure shows in what the guest may do
+	}
+}
+
 // Changes of code: what executes next is what is in memory now.
 var codeTests = []behaviour{
 	{"host patches code that ran", func(t *testing.T, e emu.Engine) {
@@ -114,6 +130,17 @@ var codeTests = []behaviour{
 		require.Equal(t, uint64(11), l.call(0, Code))
 		l.m.SetTracer(nil)
 		require.Equal(t, uint64(11), l.call(0, Code))
+	}},
+	{"tracer takes a permission away", func(t *testing.T, e emu.Engine) {
+		l := newLab(t, e, emu.Config{}, "90 90 90 89 07 f4") // nop; nop; nop; mov %eax,(%rdi); hlt
+		require.Equal(t, emu.StopHalt, l.cpu().Run(emu.Limits{}).Reason)
+		p := &protector{l.mem, Code + 1, emu.PermR}
+		l.m.SetTracer(p)
+		l.cpu().Regs().RIP = Code
+		require.Equal(t, emu.Stop{Reason: emu.StopWrite, RIP: Code + 3, Addr: Data, Size: 4, Insns: 3}, l.cpu().Run(emu.Limits{}))
+		p.perm = emu.PermRW
+		l.cpu().Regs().RIP = Code
+		require.Equal(t, emu.Stop{Reason: emu.StopHalt, RIP: Code + 6, Insns: 5}, l.cpu().Run(emu.Limits{}))
 	}},
 	{"guest patches the next instruction", func(t *testing.T, e emu.Engine) {
 		l := newLab(t, e, emu.Config{}, "f4")

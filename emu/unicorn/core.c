@@ -303,7 +303,8 @@ static void on_store(uc_engine *uc, uc_mem_type type, uint64_t addr, int size, i
 		   that it may not write what is in the second. */
 		k->split_addr = addr;
 		k->split_size = size;
-		if (uc_mem_read(uc, addr, k->split_old, 4096 - addr % 4096))
+		if (size > (int)sizeof k->split_old ||
+		    uc_mem_read(uc, addr, k->split_old, 4096 - addr % 4096))
 			k->split_size = 0;
 	}
 	if (!k->wx_len || (!is_wx(k, addr >> 12) && !is_wx(k, last >> 12)))

@@ -102,7 +102,7 @@ typedef struct ft_core {
 	/* The last store across two pages: what was in the first. */
 	uint64_t split_addr;
 	int split_size;
-	uint8_t split_old[4096];
+	uint8_t split_old[16];
 
 	uint64_t wx_writes; /* stores into writable, executable memory */
 	uint64_t wx_lo, wx_hi;

@@ -32,15 +32,18 @@
 //
 // # What differs from the interpreter
 //
-//   - Unicorn 2.0.1 does not know popcnt, movbe, 256-bit vectors (AVX2), xsave,
-//     xgetbv, rdpid, adcx, adox and serialize: the run stops with
-//     emu.StopUnknown. It knows x87 and 128-bit vectors, which the interpreter
+//   - Unicorn 2.0.1 computes these wrongly: pdep and pext, the flags of lock neg,
+//     CF of shrd of memory by CL, the upper half of a register that a 32-bit
+//     cmpxchg compares with and leaves alone.
+//   - It does not know popcnt, movbe, 256-bit vectors (AVX2), xsave,
+//     xgetbv and serialize: the run stops with emu.StopUnknown. It knows x87 and 128-bit vectors, which the interpreter
 //     does not.
 //   - Privileged instructions execute, as at privilege level 0; changing control
 //     registers, segments or model-specific registers is not kept apart for the
 //     CPUs of a machine. The x87 state is not, either.
 //   - syscall and sysenter execute and jump where the machine's registers say.
 //   - Flags that the manual leaves undefined, cpuid and rdtsc are QEMU's.
+//   - cmps reads [RDI] before [RSI], which shows where one of them faults.
 //   - While a tracer is called, general registers may already hold what the
 //     instruction changed when the event is a Mem or Branch.
 //   - The last page of the address space cannot be mapped.
