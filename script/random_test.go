@@ -1,0 +1,98 @@
+package script
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"ftemu"
+)
+
+// lineTemplates are lines that parse. Behind each % stands a choice: i an ID,
+// f a function, t a trampoline, k a kind, m a mode, n a new ID, o on or off, w the
+// words behind a filter.
+var lineTemplates = []string{
+	"new %n %k", "new %n %k +%k", "new %n direct of=%m",
+	"filter %i %f%w", "filter %i %f,%f%w", "filter %i %f+%d%w", "filter %i null", "filter %i all",
+	"filtername %i ftor_%f%w", "filtername %i ftor_*%w", "notrace %i %f",
+	"register %i", "unregister %i", "ipmod %i %o", "sysctl %d", "dump", "bytes %f", "disasm %f", "disasm %t", "disasm %i",
+	"enabled_functions", "call %f %d -%d", "call %f",
+	"direct_register %i %t", "direct_register_retry %i %t", "direct_register_retry %i %t %t", "direct_modify %i %t",
+	"direct_unregister %i", "direct_unregister %i %t",
+	"sdirect_register %f %t", "sdirect_modify %f %t %t", "sdirect_unregister %f %t",
+	"want rc 0", "want ret %d", "want callbacks none", "want target %f nop", "want oops",
+}
+
+func drawScript(t *rapid.T) string {
+	var lines, ids []string
+	pick := func(label string, from ...string) string { return rapid.SampledFrom(from).Draw(t, label) }
+	kinds := strings.Split(kindNames(), ", ")
+	n := rapid.IntRange(1, 40).Draw(t, "lines")
+	lines = append(lines, "new a "+pick("kind", kinds...), "new b direct of="+pick("mode", modeNames...))
+	ids = append(ids, "a", "b")
+	for range n {
+		parts := strings.Split(pick("template", lineTemplates...), "%")
+		line := parts[0]
+		for _, p := range parts[1:] {
+			word := ""
+			switch p[0] {
+			case 'n':
+				word = fmt.Sprintf("x%d", len(ids))
+				ids = append(ids, word)
+			case 'i':
+				word = pick("id", ids...)
+			case 'f':
+				word = pick("function", "f0", "f1", "f2", "f3")
+			case 't':
+				word = pick("tramp", "pass", "passB", "share", "shareB", "skip", "orig0", "orig1")
+			case 'k':
+				word = pick("kind", kinds...)
+			case 'm':
+				word = pick("mode", modeNames...)
+			case 'o':
+				word = pick("switch", "on", "off")
+			case 'd':
+				word = fmt.Sprint(rapid.IntRange(0, 7).Draw(t, "number"))
+			case 'w':
+				word = pick("words", "", " remove", " reset", " remove reset")
+			}
+			line += word + p[1:]
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// TestAnyScriptRuns runs random scripts: none panics, each line gives its result,
+// and running one again gives the same.
+func TestAnyScriptRuns(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := drawScript(t)
+		require.Equal(t, runAll(t, text), runAll(t, text))
+	})
+}
+
+// runAll returns what the lines of a script give, up to an oops.
+func runAll(t *rapid.T, text string) []Result {
+	s, err := Parse("random.ft", strings.NewReader(text), Options{})
+	require.NoError(t, err, text)
+	r, err := NewRunner(s, ftemu.Options{})
+	require.NoError(t, err)
+	defer r.Close()
+	var out []Result
+	for _, step := range s.Steps {
+		res := r.Run(step)
+		require.Equal(t, step.Text, res.Op)
+		out = append(out, *res)
+		if res.Oops != "" {
+			break
+		}
+	}
+	for i := range out { // what holds functions cannot be compared
+		out[i].Decisions, out[i].Why, out[i].Calls = nil, nil, nil
+	}
+	return out
+}
