@@ -114,12 +114,21 @@ func Decode(code []byte) (Inst, error) {
 
 // decodeX86asm asks x86asm and takes only answers that are an instruction.
 func decodeX86asm(code []byte, p Prefixes) (x86asm.Inst, error) {
+	if op := code[p.N:]; len(op) > 2 && op[0] == 0x0f && op[1]&0xfc == 0x20 {
+		// Moves of control and debug registers have a register operand whatever
+		// the mod field says.
+		code = bytes.Clone(code)
+		code[p.N+2] |= 0xc0
+	}
 	inst, err := x86asm.Decode(code, 64)
 	if err != nil || inst.Op == 0 || inst.Len == 0 {
 		return x86asm.Inst{}, missing(code, p)
 	}
 	if inst.Op == x86asm.PAUSE && p.REX&1 != 0 {
 		return decodeX86asm(withoutF3(code, p), p) // with REX.B it is xchg r8, rax
+	}
+	if inst.Op == x86asm.MOVBE && p.Rep != 0 {
+		return x86asm.Inst{}, ErrUnknown // F2 makes it crc32, F3 nothing
 	}
 	if n := vexLen(code[p.N:]); n > 0 {
 		inst.Len = p.N + n
@@ -255,6 +264,9 @@ func vexLen(code []byte) int {
 		if code[0] == 0x62 {
 			opMap = int(code[1] & 7)
 		}
+	}
+	if opMap == 1 && code[opcode] == 0x77 && code[0] != 0x62 {
+		return modrm // vzeroupper and vzeroall have no ModRM
 	}
 	n := modrm + 1
 	mod, rm := code[modrm]>>6, code[modrm]&7
