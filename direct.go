@@ -11,8 +11,9 @@ import (
 // A direct is a direct trampoline that the lab made.
 type direct struct {
 	name string
-	kind trampoline.DirectKind
 	addr uint64
+	// redirect is where the callback of a trampoline of one's own takes calls to.
+	redirect map[uint64]uint64
 }
 
 // directRoom is how much memory each direct trampoline gets, in bytes.
@@ -53,7 +54,7 @@ func (l *Lab) AddDirect(name string, kind trampoline.DirectKind, body uint64) (u
 		return 0, err
 	}
 	l.Symbols.Add(symbol)
-	l.directs = append(l.directs, &direct{name: name, kind: kind, addr: spec.Addr})
+	l.directs = append(l.directs, &direct{name: name, addr: spec.Addr})
 	l.directMem += directRoom
 	return spec.Addr, nil
 }

@@ -34,6 +34,10 @@ const (
 	directLogIP = labBase + 0x60     // ftemu_direct_log
 	directEndIP = labBase + 0x70     // ftemu_directexit_log
 
+	ownCallbackIP = labBase + 0x80     // ftemu_own_callback
+	ownBase       = 0xffffffffbf000000 // trampolines of one's own
+	ownLimit      = labBase
+
 	trampBase  = 0xffffffffc0210000 // ops trampolines, a page each
 	trampLimit = 0xffffffffc0400000
 
@@ -133,7 +137,8 @@ func (l *Lab) installCaller() error {
 		name string
 		addr uint64
 	}{{"ftemu_call", callerIP}, {"ftemu_return", returnIP}, {"ftemu_callback", callbackIP},
-		{"ftemu_direct_log", directLogIP}, {"ftemu_directexit_log", directEndIP}} {
+		{"ftemu_direct_log", directLogIP}, {"ftemu_directexit_log", directEndIP},
+		{"ftemu_own_callback", ownCallbackIP}} {
 		l.Symbols.Add(guest.Symbol{Name: s.name, Addr: s.addr, Size: 0x10, Func: true})
 	}
 	return nil
@@ -160,16 +165,16 @@ func (l *Lab) mapStacks() error {
 // call. Where the guest is the built-in one, its own names and addresses serve.
 func (l *Lab) addGates() error {
 	l.callback, l.directMem = callbackIP, directBase
-	directLog, directEnd := uint64(directLogIP), uint64(directEndIP)
+	l.directLog, l.directEnd = directLogIP, directEndIP
 	if l.guest.Module == guest.OracleModule {
-		l.callback, directLog, directEnd = guest.OracleCallback, guest.OracleDirectLog, guest.OracleDirectExitLog
+		l.callback, l.directLog, l.directEnd = guest.OracleCallback, guest.OracleDirectLog, guest.OracleDirectExitLog
 		l.directMem = guest.OracleTrampolines
 		if err := l.addGate(guest.OracleBodyLog, l.logBody); err != nil {
 			return err
 		}
 	}
 	for addr, fn := range map[uint64]emu.GateFunc{
-		l.callback: l.callbackGate, directLog: l.logDirect, directEnd: l.logDirectExit,
+		l.callback: l.callbackGate, l.directLog: l.logDirect, l.directEnd: l.logDirectExit, ownCallbackIP: l.ownCallback,
 		listFunc: l.listGate, assistFunc: l.assistGate, callDirectFuncs: l.callDirectGate,
 	} {
 		if err := l.addGate(addr, fn); err != nil {

@@ -96,6 +96,8 @@ type Lab struct {
 	params    map[uint64][]int // of functions: what SetParams declared
 	directs   []*direct        // by ID
 	directMem uint64           // where the next direct trampoline goes
+	directLog uint64           // what direct trampolines call on entry
+	directEnd uint64           // and when the function that they called has returned
 	limits    emu.Limits
 	observer  Observer
 	tracer    trace.Tracer

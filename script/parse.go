@@ -9,8 +9,10 @@ import (
 	"strconv"
 	"strings"
 
+	"ftemu"
 	"ftemu/ftracecore"
 	"ftemu/guest"
+	"ftemu/trampoline"
 )
 
 // A SyntaxError says what is wrong with a script, and where.
@@ -34,7 +36,8 @@ type Script struct {
 	Guest *guest.Image
 	Steps []Step
 
-	names names
+	names  names
+	tramps map[string]ftemu.OwnTrampoline // direct trampolines of its own, by name
 }
 
 // A Step is one line of a script.
@@ -63,6 +66,9 @@ func (s Step) Wants() string {
 type Options struct {
 	// LoadGuest loads the object that a guest line names. Nil refuses.
 	LoadGuest func(path string) (*guest.Image, error)
+	// LoadTrampoline opens the layout or object that a tramp line names. Nil
+	// refuses.
+	LoadTrampoline func(path string) (trampoline.Maker, error)
 }
 
 // maxMessage bounds messages that quote what a script says, in bytes.
@@ -85,7 +91,7 @@ const maxLine = 64 << 10
 
 // Parse reads a scenario. The error is a *SyntaxError, or one of reading.
 func Parse(file string, r io.Reader, opt Options) (*Script, error) {
-	p := &parser{script: &Script{File: file, Name: baseName(file)}, opt: opt, ids: make(map[string]*declared)}
+	p := &parser{script: &Script{File: file, Name: baseName(file), tramps: make(map[string]ftemu.OwnTrampoline)}, opt: opt, ids: make(map[string]*declared)}
 	sc := bufio.NewScanner(r)
 	sc.Buffer(make([]byte, 0, 4096), maxLine)
 	n := 0

@@ -28,7 +28,10 @@ func (p *parser) tramp(name string) error {
 	if _, ok := p.script.names.origBody(name); ok {
 		return nil
 	}
-	return fmt.Errorf("unknown trampoline %q, expected pass, passB, passC, share, shareB, skip, origN or orig:FUNCTION", name)
+	if _, ok := p.script.tramps[name]; ok {
+		return nil
+	}
+	return fmt.Errorf("unknown trampoline %q, expected pass, passB, passC, share, shareB, skip, origN, orig:FUNCTION, or one that tramp has named", name)
 }
 
 // origBody finds the body that the trampoline of an orig name calls.
@@ -53,6 +56,13 @@ func (n names) origBody(name string) (uint64, bool) {
 // first used. Its name was checked when the script was parsed.
 func (r *Runner) tramp(name string) uint64 {
 	if a, ok := r.lab.Direct(name); ok {
+		return a
+	}
+	if own, ok := r.script.tramps[name]; ok {
+		a, err := r.lab.AddTrampoline(name, own)
+		if err != nil {
+			r.res.Why = append(r.res.Why, err)
+		}
 		return a
 	}
 	kind, ok := trampKinds[name]

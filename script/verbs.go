@@ -52,6 +52,7 @@ var verbs = map[string]verb{
 	"image":  {"FUNCTION", 1, 1, "show the image of a function's BPF trampoline", parseImage},
 
 	"guest":             {"FILE|" + BPFTestsGuest, 1, 1, "run the functions of an object, or the kernel's bpf_fentry_test1 to 6, instead of the built-in ones", parseGuest},
+	"tramp":             {"NAME FILE [for FUNCTION] [redirect FUNCTION TARGET]...", 2, 16, "give a layout or an assembled object of one's own a name, to be used where TRAMP stands; for: the function whose body it may call; redirect: where its callback takes calls to", parseTramp},
 	"redirect":          {"ID FUNCTION TARGET", 3, 3, "where an IPMODIFY ops takes a function to", parseRedirect},
 	"bytes":             {"FUNCTION", 1, 1, "show the bytes of a function's site", parseBytes},
 	"disasm":            {"FUNCTION|TRAMP|ID", 1, 1, "show a function, a direct trampoline, or the trampoline of an ops", parseDisasm},

@@ -13,6 +13,8 @@ import (
 	"ftemu/guest"
 	"ftemu/script"
 	"ftemu/trace"
+	"ftemu/trampoline"
+	"ftemu/trampoline/layout"
 )
 
 type runCmd struct {
@@ -134,7 +136,7 @@ func place(s *script.Script, step script.Step) string {
 }
 
 // parseScenario reads the scenario in a file, or from standard input for "-".
-// Objects that it names are looked for beside it.
+// Files that it names are looked for beside it.
 func parseScenario(a *app, file string) (*script.Script, error) {
 	var in io.Reader = a.stdin
 	name, dir := "stdin", "."
@@ -146,10 +148,16 @@ func parseScenario(a *app, file string) (*script.Script, error) {
 		defer f.Close()
 		in, name, dir = f, file, filepath.Dir(file)
 	}
-	return script.Parse(name, in, script.Options{LoadGuest: func(path string) (*guest.Image, error) {
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(dir, path)
+	beside := func(path string) string {
+		if filepath.IsAbs(path) {
+			return path
 		}
-		return guest.LoadFile(path, guest.LoadOptions{})
-	}})
+		return filepath.Join(dir, path)
+	}
+	return script.Parse(name, in, script.Options{
+		LoadGuest: func(path string) (*guest.Image, error) {
+			return guest.LoadFile(beside(path), guest.LoadOptions{})
+		},
+		LoadTrampoline: func(path string) (trampoline.Maker, error) { return layout.Open(beside(path)) },
+	})
 }
