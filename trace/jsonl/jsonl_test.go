@@ -22,6 +22,7 @@ func events() []trace.Event {
 	nop, call := []byte{0x0f, 0x1f, 0x44, 0, 0}, []byte{0xe8, 0x3b, 0, 0, 0}
 	return []trace.Event{
 		{Kind: trace.Insn, IP: 0xffffffff81000000, Size: 5, New: nop},
+		{Kind: trace.Insn, IP: 0xffffffff81000005, Size: 1, New: []byte{0xc3}, Text: "ret"},
 		{Kind: trace.Branch, CPU: 1, IP: 0xffffffff81000005, Addr: 0xffffffff81000040},
 		{Kind: trace.Mem, CPU: 11, IP: 0xffffffff81000009, Addr: 0xffff888000001ff8, Size: 8, Write: true, Value: 1<<64 - 1},
 		{Kind: trace.Mem, IP: 0xffffffff8100000c, Addr: 0xffff888000001ff8, Size: 1},
@@ -29,6 +30,7 @@ func events() []trace.Event {
 		{Kind: trace.Trap, CPU: 2, IP: 0xffffffff81000000, Vector: 3},
 		{Kind: trace.Trap, IP: 0, Vector: 0},
 		{Kind: trace.Poke, IP: 0xffffffff81000000, Old: nop, New: call, Text: "tail"},
+		{Kind: trace.Poke, IP: 0xffffffffc0000000, Old: make([]byte, 17), New: make([]byte, 17), Text: "trampoline"},
 		{Kind: trace.Reg, Name: "register_ftrace_function", Text: `"klp"`, Ret: -16},
 		{Kind: trace.Reg, Name: "register_ftrace_direct"},
 		{Kind: trace.OpsFunc, Name: "bpf", Text: "ENABLE_SHARE_IPMODIFY_SELF", Ret: -11},
@@ -107,7 +109,7 @@ func TestMask(t *testing.T) {
 	for _, ev := range events() {
 		f.Trace(&ev)
 	}
-	require.Equal(t, 1, strings.Count(out.String(), "\n"))
+	require.Equal(t, 2, strings.Count(out.String(), "\n"))
 	require.Contains(t, out.String(), "poke")
 }
 
