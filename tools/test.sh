@@ -59,6 +59,7 @@ tests() { go test -json "$@" | go run ./tools/testcount; }
 # raced are the packages where goroutines or cgo meet Go memory.
 raced=(./emu/... ./explore/... ./script/... .)
 
+command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
 command -v go >/dev/null || { echo "go is missing: https://go.dev/doc/install"; exit 2; }
 install_packages
 

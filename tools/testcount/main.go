@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 )
 
@@ -85,14 +84,13 @@ func count(r io.Reader, w io.Writer) (failed bool, err error) {
 	return failed, nil
 }
 
-// reason is what a skipped test said.
+// reason is what a skipped test said first.
 func reason(lines []string) string {
-	lines = slices.DeleteFunc(lines, func(l string) bool {
-		return strings.HasPrefix(l, "=== ") || strings.HasPrefix(strings.TrimSpace(l), "--- ")
-	})
-	text := strings.TrimSpace(strings.Join(lines, " "))
-	if text == "" {
-		return "no reason given"
+	for _, l := range lines {
+		l = strings.TrimSpace(l)
+		if l != "" && !strings.HasPrefix(l, "=== ") && !strings.HasPrefix(l, "--- ") {
+			return l
+		}
 	}
-	return strings.Join(strings.Fields(text), " ")
+	return "no reason given"
 }
