@@ -1,15 +1,78 @@
 package ftemu
 
-import "ftemu/emu"
+import (
+	"slices"
+
+	"ftemu/emu"
+	"ftemu/ftracecore"
+	"ftemu/x86"
+)
 
 // What a scheduler wants to know of an address that a CPU is about to execute.
 
-// IsGate tells whether the address is a gate.
-func (l *Lab) IsGate(ip uint64) bool { return l.gates.At(ip) != nil }
+// IsDispatch tells whether the address is that of a kernel function that looks
+// at what is registered: the list function, the assist function, the helper of
+// direct callers.
+func (l *Lab) IsDispatch(ip uint64) bool {
+	return ip == listFunc || ip == assistFunc || ip == callDirectFuncs
+}
 
 // IsStaticCall tells whether the address is that of the call in ftrace_caller or
 // ftrace_regs_caller, which code updates change.
 func (l *Lab) IsStaticCall(ip uint64) bool { return ip == l.tramps.plain || ip == l.tramps.regs }
+
+// IsRetirable tells whether the address is that of an instruction of a BPF image
+// that is changed when the image is retired.
+func (l *Lab) IsRetirable(ip uint64) bool {
+	for im, code := range l.bpf.code {
+		if off := ip - im.Addr; off < uint64(len(code.Bytes)) {
+			at, _, _, ok := code.Retirement()
+			return ok && at == ip
+		}
+	}
+	return false
+}
+
+// LeadsToStatic tells whether some site calls ftrace_caller or
+// ftrace_regs_caller, or a CPU is in one of them.
+func (l *Lab) LeadsToStatic() bool {
+	inside := func(a uint64) bool { return pageOf(a) == pageOf(ftraceCaller) }
+	for i := range l.Machine.NumCPU() {
+		cpu := l.Machine.CPU(i)
+		if l.inCall(cpu) && (inside(cpu.Regs().RIP) || slices.ContainsFunc(l.StackWords(cpu), inside)) {
+			return true
+		}
+	}
+	found := false
+	l.Core.Records(func(r *ftracecore.Record) bool {
+		var b x86.Bytes5
+		if l.Mem.Read(r.IP, b[:]) == nil {
+			if _, target := x86.ParseSite(b, r.IP); target != 0 && inside(target) {
+				found = true
+			}
+		}
+		return !found
+	})
+	return found
+}
+
+// Occupied tells whether a CPU is in the page that holds the address, or will
+// return into it.
+func (l *Lab) Occupied(addr uint64) bool {
+	inside := func(a uint64) bool { return pageOf(a) == pageOf(addr) }
+	for i := range l.Machine.NumCPU() {
+		cpu := l.Machine.CPU(i)
+		if l.inCall(cpu) && (inside(cpu.Regs().RIP) || slices.ContainsFunc(l.StackWords(cpu), inside)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *Lab) inCall(cpu emu.CPU) bool {
+	rip := cpu.Regs().RIP
+	return rip != 0 && rip != l.returnIP
+}
 
 // IsTransient tells whether the address is in memory for trampolines that are
 // freed when they are not needed any more.
@@ -20,7 +83,7 @@ func (l *Lab) IsTransient(ip uint64) bool {
 // idle tells whether no CPU is in guest code.
 func (l *Lab) idle() bool {
 	for i := range l.Machine.NumCPU() {
-		if rip := l.Machine.CPU(i).Regs().RIP; rip != 0 && rip != l.returnIP {
+		if l.inCall(l.Machine.CPU(i)) {
 			return false
 		}
 	}
@@ -30,3 +93,32 @@ func (l *Lab) idle() bool {
 // Reclaim frees what was taken out of use and may be freed now. Calls of the
 // lab's own do so when they return; who steps a call does it at its end.
 func (l *Lab) Reclaim() { l.tramps.reap() }
+
+// IsDirectFunction tells whether a direct function, a trampoline of the lab's own
+// or a BPF image, begins at the address.
+func (l *Lab) IsDirectFunction(ip uint64) bool {
+	if _, ok := l.DirectName(ip); ok {
+		return true
+	}
+	for im := range l.bpf.code {
+		if im.Addr == ip {
+			return true
+		}
+	}
+	return false
+}
+
+// StackWords returns the words on the stack of a CPU that is in a call, from the
+// top down to its first frame.
+func (l *Lab) StackWords(cpu emu.CPU) []uint64 {
+	top := stackBase + uint64(cpu.ID())*stackPitch + stackSize
+	var words []uint64
+	for a := cpu.Regs().GPR[emu.RSP]; a < top && top-a <= stackSize; a += 8 {
+		v, err := l.Mem.ReadU64(a)
+		if err != nil {
+			break
+		}
+		words = append(words, v)
+	}
+	return words
+}

@@ -1,12 +1,10 @@
 package explore
 
 import (
-	"fmt"
-	"hash"
+	"encoding/binary"
 	"slices"
 
 	"ftemu/emu"
-	"ftemu/patcher"
 	"ftemu/script"
 	"ftemu/x86"
 )
@@ -30,10 +28,12 @@ func (v *view) add(addr uint64, old, new []byte) {
 
 func (v *view) sync() { v.stores = nil }
 
-func (v *view) digest(h hash.Hash64) {
+func (v *view) appendState(b []byte) []byte {
 	for _, s := range v.stores {
-		fmt.Fprintf(h, "[%x %x %x]", s.addr, s.old, s.new)
+		b = binary.LittleEndian.AppendUint64(b, s.addr)
+		b = append(append(b, s.old...), s.new...)
 	}
+	return append(b, 0xff)
 }
 
 // at lists the stores that change the instruction at ip.
@@ -51,7 +51,9 @@ func (v *view) at(ip uint64) (idx []int) {
 func (t *thread) call(c *script.GuestCall) {
 	w := t.world
 	cpu := w.cpu(t)
-	t.yield(event{kind: evPoint, text: "call " + w.lab().Name(c.Fn)})
+	if w.opt.Full {
+		t.yield(event{kind: evPoint, text: "call " + w.lab().Name(c.Fn)})
+	}
 	if err := w.lab().BeginCall(cpu, c.Fn, c.Args...); err != nil {
 		w.violate(Ends, "%v", err)
 		return
@@ -63,7 +65,6 @@ func (t *thread) call(c *script.GuestCall) {
 		t.inCall = false
 		w.lab().Reclaim()
 	}()
-	prev := uint64(0)
 	for n := 0; ; n++ {
 		ip := cpu.Regs().RIP
 		if ip == w.lab().ReturnIP() {
@@ -73,28 +74,32 @@ func (t *thread) call(c *script.GuestCall) {
 			w.violate(Ends, "the call of %s did not end within %d instructions", w.lab().Name(c.Fn), maxCallInsns)
 			return
 		}
-		if w.opt.Full || w.visible(prev, ip) {
+		if w.opt.Full || w.visible(ip) {
 			t.yield(event{kind: evInsn, text: "execute " + w.lab().Name(ip), views: len(w.views[cpu.ID()].at(ip))})
+		}
+		if w.lab().IsDirectFunction(ip) {
+			t.judged.entered = true
 		}
 		if !w.insn(t, cpu, ip) {
 			return
 		}
-		prev = ip
 	}
 	w.run.Start(t.res)
 	w.run.Returned(cpu.Regs().GPR[emu.RAX])
 	w.judge(t)
 }
 
-// visible tells whether the effect of the instruction at ip, reached from prev,
-// can depend on what other threads do, or theirs on it.
-func (w *world) visible(prev, ip uint64) bool {
+// visible tells whether the effect of the instruction at ip can depend on what
+// other threads do, or theirs on it.
+func (w *world) visible(ip uint64) bool {
 	lab := w.lab()
-	if w.sites[ip] || lab.IsGate(ip) || lab.IsStaticCall(ip) {
+	if w.sites[ip] || lab.IsDispatch(ip) || lab.IsStaticCall(ip) {
 		return true
 	}
-	// In code that may be freed, the way in and the way on after a call.
-	return lab.IsTransient(ip) && (!lab.IsTransient(prev) || prev&^(emu.PageSize-1) != ip&^(emu.PageSize-1))
+	// Code that may be freed: a CPU that has stopped at its entry is in it, and
+	// one that has stopped where an image is changed when it is retired is in
+	// the body that the image called.
+	return lab.IsTransient(ip) && (ip%emu.PageSize == 0 || lab.IsRetirable(ip))
 }
 
 // insn runs one instruction as the thread's variant sees it. It returns
@@ -196,4 +201,34 @@ func (w *world) faulted(ip uint64, stop emu.Stop) {
 	}
 }
 
-var _ patcher.Observer = (*world)(nil)
+// watcher sees memory being freed.
+type watcher struct{ w *world }
+
+func (watcher) Mapped(uint64, []byte, emu.Perm)    {}
+func (watcher) Protected(uint64, uint64, emu.Perm) {}
+func (watcher) CodeChanged(uint64, uint64)         {}
+
+// Unmapped reports code that is freed while a CPU is in it, or will return to it.
+func (x watcher) Unmapped(addr, size uint64) {
+	w := x.w
+	if w.cur == nil || w.cur.killed {
+		return
+	}
+	in := func(a uint64) bool { return a-addr < size }
+	for _, t := range w.threads {
+		if !t.inCall {
+			continue
+		}
+		cpu := w.cpu(t)
+		where := "executes in it"
+		inside := in(cpu.Regs().RIP)
+		for _, a := range w.lab().StackWords(cpu) {
+			if !inside && in(a) {
+				inside, where = true, "will return into it"
+			}
+		}
+		if inside {
+			w.violate(Freed, "%s frees %s while %s %s", w.cur.name, w.lab().Name(addr), t.name, where)
+		}
+	}
+}

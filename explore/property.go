@@ -80,22 +80,27 @@ type judgement struct {
 	firstEvent int    // of the call, in the line's events
 	want       string // the body that must run; "" where either may
 	direct     force
+	entered    bool // a direct function
 }
 
-// forces tells what the ops of a kind are doing at a site, from the lines of the
-// threads and what was there before them.
+// A user is an ops or a program that a line has brought in, by its ID.
+type user struct {
+	id     string
+	flag   ftracecore.OpsFlags // what it is: IPMODIFY or DIRECT
+	covers func(ip uint64) bool
+}
+
+// forces tells whether a user of a kind is in force at a site: brought in by a
+// line that has ended, and not being taken out.
 func (w *world) forces(ip uint64, flag ftracecore.OpsFlags) (state force, ids []string) {
-	for _, o := range w.lab().Core.Ops() {
-		if o.Has(flag) && o.Covers(ip) && !o.Has(ftracecore.OpsAdding) {
-			ids = append(ids, o.Name)
+	for _, t := range w.threads {
+		if !t.isCPU && !t.finished && t.at.kind != evStart && t.line < len(t.steps) && switches(t.steps[t.line], flag) {
+			return changing, nil
 		}
 	}
-	for _, t := range w.threads {
-		if t.isCPU || t.finished || t.at.kind == evStart || t.line >= len(t.steps) {
-			continue
-		}
-		if switches(t.steps[t.line], flag) {
-			return changing, nil
+	for _, u := range w.users {
+		if u.flag == flag && u.covers(ip) {
+			ids = append(ids, u.id)
 		}
 	}
 	if len(ids) > 0 {
@@ -104,11 +109,34 @@ func (w *world) forces(ip uint64, flag ftracecore.OpsFlags) (state force, ids []
 	return off, nil
 }
 
+// follow keeps track of who is in force, when a line has ended.
+func (w *world) follow(st script.Step, rc int) {
+	f := strings.Fields(st.Text)
+	switch f[0] {
+	case "unregister", "direct_unregister", "detach":
+		w.users = slices.DeleteFunc(slices.Clone(w.users), func(u user) bool { return u.id == f[1] })
+	case "register":
+		if ops := w.run.Ops(f[1]); rc >= 0 && ops.Has(ftracecore.OpsIPModify) {
+			w.users = append(slices.Clone(w.users), user{f[1], ftracecore.OpsIPModify, ops.Covers})
+		}
+	case "direct_register", "direct_register_retry":
+		if ops := w.run.Ops(f[1]); rc >= 0 {
+			w.users = append(slices.Clone(w.users), user{f[1], ftracecore.OpsDirect, ops.Covers})
+		}
+	case "attach":
+		if site, ok := w.run.SiteOf(f[2]); rc >= 0 && ok {
+			w.users = append(slices.Clone(w.users), user{f[1], ftracecore.OpsDirect, func(ip uint64) bool { return ip == site }})
+		}
+	}
+}
+
 // switches tells whether a line may bring ops with the flag in or out.
 func switches(s script.Step, flag ftracecore.OpsFlags) bool {
 	verb, _, _ := strings.Cut(s.Text, " ")
 	switch verb {
-	case "register", "unregister", "filter", "filtername", "ipmod":
+	case "filter", "filtername":
+		return true
+	case "register", "unregister", "ipmod":
 		return flag == ftracecore.OpsIPModify
 	case "direct_register", "direct_register_retry", "direct_unregister", "sdirect_register", "sdirect_unregister", "attach", "detach":
 		return flag == ftracecore.OpsDirect
@@ -141,27 +169,24 @@ func (w *world) judge(t *thread) {
 		return
 	}
 	var bodies []string
-	direct := false
 	for _, e := range t.res.EV[min(j.firstEvent, len(t.res.EV)):] {
 		if e.Body != "" {
 			bodies = append(bodies, e.Body)
 		}
-		direct = direct || e.Direct != "" || e.Prog != ""
 	}
 	if j.want != "" && len(bodies) > 0 && !slices.Equal(bodies, []string{j.want}) {
 		w.violate(Livepatch, "a call that executed its site when %s was in force ran %s", j.want, strings.Join(bodies, ", "))
 	}
-	if j.direct == on && !direct {
-		w.violate(Direct, "a call that executed its site when a direct function was in force did not run one")
+	if j.direct == on && !j.entered {
+		w.violate(Direct, "a call that executed its site when a direct function was in force did not enter one")
 	}
 	t.judged = judgement{}
 }
 
-// started and ended frame a line of a thread.
-func (w *world) started(*thread, script.Step) {}
-
+// ended checks a line of a thread when it is over.
 func (w *world) ended(t *thread, st script.Step) {
 	res := t.res
+	w.follow(st, res.RC)
 	if res.Failed != "" {
 		w.violate(Wants, "line %d: %s: %s", st.Line, st.Text, res.Failed)
 	}

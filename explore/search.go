@@ -34,7 +34,8 @@ type Options struct {
 	// Progress, if not nil, is called between rounds.
 	Progress func(Stats)
 
-	order *lockOrder
+	order     *lockOrder
+	contended *contention
 }
 
 // The bounds that hold where none is given.
@@ -140,9 +141,12 @@ func newEngine(s *script.Script, opt *Options) (*engine, error) {
 	if opt.order == nil {
 		opt.order = newLockOrder()
 	}
+	if opt.contended == nil {
+		opt.contended = newContention()
+	}
 	e := &engine{
 		script: s, opt: opt, seen: make(map[uint64]struct{}), ends: make(map[uint64]struct{}),
-		report: Report{Counts: make(map[Property]int), First: make(map[Property]Finding)},
+		report: newReport(),
 	}
 	for range opt.Workers {
 		w, err := newWorld(s, opt)
@@ -164,6 +168,20 @@ func (e *engine) close() {
 	}
 }
 
+func newReport() Report {
+	return Report{Counts: make(map[Property]int), First: make(map[Property]Finding)}
+}
+
+// learn tells whether the search must begin anew because a lock is contended
+// that was not known to be.
+func (e *engine) learn() (wrong bool) {
+	for _, w := range e.worlds {
+		wrong = e.opt.contended.learn(w.uses) || wrong
+		w.uses = w.uses[:0]
+	}
+	return wrong && !e.opt.Full
+}
+
 // sameTwice is the detector of non-determinism: it runs on twice and compares
 // every state.
 func (e *engine) sameTwice() error {
@@ -183,7 +201,9 @@ func (e *engine) sameTwice() error {
 // search works in rounds: the executions of one round each make one choice more
 // that differs from running on than those of the round before.
 func (e *engine) search(ctx context.Context) (*Report, error) {
+restart:
 	frontier := []item{{}}
+	e.seen, e.report = make(map[uint64]struct{}), newReport()
 	for round := 0; len(frontier) > 0; round++ {
 		if e.opt.Bound > 0 && round >= e.opt.Bound {
 			e.report.Stopped = fmt.Sprintf("the bound of %d choices that differ from running on", e.opt.Bound-1)
@@ -198,6 +218,9 @@ func (e *engine) search(ctx context.Context) (*Report, error) {
 			chunk := frontier[:n]
 			frontier = frontier[n:]
 			outs := e.runAll(chunk)
+			if e.learn() {
+				goto restart
+			}
 			for i, out := range outs {
 				if out.err != nil {
 					return nil, out.err

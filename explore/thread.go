@@ -1,9 +1,8 @@
 package explore
 
 import (
+	"encoding/binary"
 	"fmt"
-	"hash"
-	"hash/fnv"
 	"slices"
 
 	"ftemu/ftracecore"
@@ -158,11 +157,19 @@ func (t *thread) resume() {
 
 // remember folds what the thread is about to do into its history.
 func (t *thread) remember() {
-	h := fnv.New64a()
-	fmt.Fprintf(h, "%x %s %d", t.hist, t.at.what(), t.variant)
+	w := t.world
+	h := &w.sum
+	h.Reset()
+	b := binary.LittleEndian.AppendUint64(w.buf[:0], t.hist)
+	b = append(b, byte(t.at.kind), byte(t.variant))
+	b = append(b, t.at.what()...)
+	if t.at.kind == evTry && w.owner[t.at.lock] != nil {
+		b = append(b, 1)
+	}
+	w.buf = b
+	_, _ = h.Write(b)
 	if t.at.kind == evLock || t.at.kind == evTry {
-		fmt.Fprintf(h, " %t", t.runnable())
-		t.world.lab().Core.Digest(h, nil)
+		w.lab().Core.Digest(h, nil)
 	}
 	t.hist = h.Sum64()
 }
@@ -179,10 +186,12 @@ func (t *thread) yield(e event) {
 func (t *thread) body() {
 	w := t.world
 	for i, st := range t.steps {
-		t.line, t.hist = i, 0
+		if i > 0 {
+			t.line, t.hist = i, 0
+			t.yield(event{kind: evStart})
+		}
 		t.res = w.run.NewResult(st)
 		w.run.Start(t.res)
-		w.started(t, st)
 		if st.Call != nil {
 			for range st.Call.Times {
 				t.call(st.Call)
@@ -214,16 +223,46 @@ func (t *thread) holding(l *ftracecore.Lock) *held {
 	return nil
 }
 
-// digestCall writes what is known of the call under way, and what the finished
-// lines gave.
-func (t *thread) digestCall(h hash.Hash64) {
+// appendState appends where the thread is and what is known of it.
+func (t *thread) appendState(b []byte) []byte {
+	b = append(b, byte(t.line), byte(t.at.kind), byte(len(t.locks)), bits(t.finished, t.inCall))
+	b = binary.LittleEndian.AppendUint64(b, t.hist)
+	b = append(b, t.at.what()...)
+	for _, l := range t.locks {
+		b = append(b, l.lock.Name...)
+	}
 	for _, r := range t.results {
-		fmt.Fprintf(h, " %d", r.RC)
+		b = append(b, byte(r.RC))
 	}
 	if t.isCPU && t.res != nil {
-		fmt.Fprintf(h, " %d %v %d", t.calls, t.judged, len(t.res.EV))
-		for _, e := range t.res.EV[min(t.judged.firstEvent, len(t.res.EV)):] {
-			fmt.Fprintf(h, "%s%s%s%s", e.CB, e.Body, e.Direct, e.DirectExit)
+		j := t.judged
+		b = append(b, byte(t.calls), byte(j.direct), bits(j.made, j.entered))
+		b = append(b, j.want...)
+		for _, e := range t.res.EV[min(j.firstEvent, len(t.res.EV)):] {
+			b = append(b, e.CB...)
+			b = append(b, e.Body...)
+			b = append(b, e.Direct...)
+			b = append(b, e.DirectExit...)
+			b = append(append(b, e.Prog...), 0)
 		}
 	}
+	return append(b, 0xff)
+}
+
+func bits(bs ...bool) (v byte) {
+	for i, b := range bs {
+		if b {
+			v |= 1 << i
+		}
+	}
+	return v
+}
+
+// lockNames lists the locks that the thread has.
+func (t *thread) lockNames() []string {
+	var names []string
+	for _, h := range t.locks {
+		names = append(names, h.lock.Name)
+	}
+	return names
 }

@@ -3,7 +3,6 @@ package explore
 import (
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"iter"
 	"slices"
 
@@ -13,6 +12,8 @@ import (
 	"ftemu/patcher"
 	"ftemu/script"
 	"ftemu/x86"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 // A world is one lab with a scenario's threads, run in turns by choices.
@@ -20,7 +21,6 @@ type world struct {
 	opt     *Options
 	run     *script.Runner
 	restore func() error
-	setup   []*script.Result
 	after   []script.Step // what stands behind join
 	threads []*thread
 	cur     *thread // nil while no thread runs
@@ -30,9 +30,14 @@ type world struct {
 	views   []view                    // by CPU: what it may not have seen yet
 	changes map[uint64]patcher.Change // the last change of each site
 	sites   map[uint64]bool           // addresses of all sites
+	users   []user                    // who is in force
+	before  []user                    // the same, before the threads
 	found   *Violation
 	log     *[]Move // nil: not recorded
 	steps   int
+	uses    []use // of locks, since the last look
+	buf     []byte
+	sum     xxhash.Digest
 }
 
 // abandoned is the panic with which a thread leaves an execution that is over;
@@ -53,6 +58,7 @@ func newWorld(s *script.Script, opt *Options) (*world, error) {
 	}
 	w.run = r
 	r.Lab().Poker.Observer = w
+	r.Lab().Mem.Watch(watcher{w})
 	for _, site := range s.Guest.Sites {
 		w.sites[site.IP] = true
 	}
@@ -78,9 +84,10 @@ func newWorld(s *script.Script, opt *Options) (*world, error) {
 				r.Close()
 				return nil, fmt.Errorf("%s:%d: %s: before the threads begin: %s%s", s.File, st.Line, st.Text, res.Oops, res.Failed)
 			}
-			w.setup = append(w.setup, res)
+			w.follow(st, res.RC)
 		}
 	}
+	w.before = w.users
 	w.restore = r.Snapshot()
 	return w, nil
 }
@@ -95,6 +102,7 @@ func (w *world) reset() error {
 	w.cur, w.last, w.found, w.steps = nil, nil, nil, 0
 	w.owner = make(map[*ftracecore.Lock]*thread)
 	w.changes = make(map[uint64]patcher.Change)
+	w.users = w.before
 	w.views = make([]view, w.run.Lab().Machine.NumCPU())
 	if err := w.restore(); err != nil {
 		return err
@@ -187,22 +195,22 @@ func (w *world) violate(p Property, format string, args ...any) {
 
 // digest identifies the state: two that are equal go on in the same ways.
 func (w *world) digest() uint64 {
-	h := fnv.New64a()
+	h := &w.sum
+	h.Reset()
 	w.run.Digest(h)
+	b := w.buf[:0]
 	for _, t := range w.threads {
-		fmt.Fprintf(h, "|%d %x %t %t %s", t.line, t.hist, t.finished, t.inCall, t.at.what())
-		for _, l := range t.locks {
-			fmt.Fprintf(h, " %s", l.lock.Name)
-		}
-		t.digestCall(h)
+		b = t.appendState(b)
 	}
-	for _, v := range w.views {
-		v.digest(h)
+	for i := range w.views {
+		b = w.views[i].appendState(b)
 	}
-	if w.last != nil && w.opt.Bound > 0 {
+	if w.opt.Bound > 0 && w.last != nil {
 		// Which thread runs on matters where deviations are counted.
-		fmt.Fprintf(h, "last %d", w.last.id)
+		b = append(b, byte(w.last.id))
 	}
+	w.buf = b
+	_, _ = h.Write(b)
 	return h.Sum64()
 }
 
@@ -212,7 +220,9 @@ func (w *world) Lock(l *ftracecore.Lock) {
 	if t == nil {
 		return
 	}
-	t.yield(event{kind: evLock, lock: l})
+	if w.opt.Full || w.opt.contended.is(l) || w.owner[l] != nil {
+		t.yield(event{kind: evLock, lock: l})
+	}
 	w.acquired(t, l, true)
 }
 
@@ -222,6 +232,7 @@ func (w *world) TryLock(l *ftracecore.Lock) bool {
 	if t == nil {
 		return !l.Held()
 	}
+	w.uses = append(w.uses, use{l.Name, t.id, nil})
 	t.yield(event{kind: evTry, lock: l})
 	if w.owner[l] != nil {
 		return false
@@ -233,6 +244,7 @@ func (w *world) TryLock(l *ftracecore.Lock) bool {
 func (w *world) acquired(t *thread, l *ftracecore.Lock, blocking bool) {
 	w.owner[l] = t
 	where := t.where()
+	w.uses = append(w.uses, use{l.Name, t.id, t.lockNames()})
 	if blocking {
 		if inv := w.order.note(t, l, where); inv != "" {
 			w.violate(LockOrder, "%s", inv)
@@ -256,13 +268,11 @@ func (w *world) Unlock(l *ftracecore.Lock) {
 
 // Point implements ftracecore.Sched.
 func (w *world) Point(what string) {
-	t := w.cur
-	if t == nil || t.inCall && !w.opt.Full {
-		// A callback inside a call into the guest: the gate it runs in was the
-		// point.
-		return
+	// What a thread does between two locks concerns nobody else, so that only a
+	// full search stops there.
+	if t := w.cur; t != nil && w.opt.Full {
+		t.yield(event{kind: evPoint, text: what})
 	}
-	t.yield(event{kind: evPoint, text: what})
 }
 
 // Grace implements ftracecore.Sched: it waits for the CPUs that are in a call now.
@@ -296,7 +306,7 @@ func (w *world) Wrote(s patcher.Step, i int) {
 	for cpu := range w.views {
 		w.views[cpu].add(wr.Addr, old, wr.Bytes)
 	}
-	if w.cpuAlive() {
+	if w.concerns(c.IP) {
 		t.yield(event{kind: evPoke, text: fmt.Sprintf("%s %s: %x at %s", s.Phase, w.run.SiteName(c.IP), wr.Bytes, w.lab().Name(wr.Addr))})
 	}
 }
@@ -330,7 +340,7 @@ func (w *world) Done(s patcher.Step) {
 			w.views[cpu].sync()
 		}
 	}
-	if w.cpuAlive() && !s.Stopped {
+	if !s.Stopped && slices.ContainsFunc(s.Sites, func(c patcher.Change) bool { return w.concerns(c.IP) }) {
 		what := "no sync"
 		if s.Sync {
 			what = "sync all CPUs"
@@ -339,9 +349,20 @@ func (w *world) Done(s patcher.Step) {
 	}
 }
 
-// cpuAlive tells whether some CPU still has calls to make.
-func (w *world) cpuAlive() bool {
-	return slices.ContainsFunc(w.threads, func(t *thread) bool { return t.isCPU && !t.finished })
+// concerns tells whether a CPU can fetch the instruction at ip, which is being
+// changed, before the thread that changes it gives ftrace_lock or the mutex
+// of the image back. Nobody can make a site lead there meanwhile.
+func (w *world) concerns(ip uint64) bool {
+	if !slices.ContainsFunc(w.threads, func(t *thread) bool { return t.isCPU && !t.finished }) {
+		return false
+	}
+	switch {
+	case w.opt.Full || w.sites[ip]:
+		return true
+	case w.lab().IsStaticCall(ip):
+		return w.lab().LeadsToStatic()
+	}
+	return w.lab().Occupied(ip)
 }
 
 var (

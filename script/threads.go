@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"ftemu"
+	"ftemu/ftracecore"
 )
 
 // Scenarios may have parts that run side by side: blocks of lines, one for each
@@ -208,3 +209,21 @@ func (r *Runner) SiteName(ip uint64) string { return r.script.names.siteName(ip)
 
 // Place is the script's name of an address inside a function, as events have it.
 func (r *Runner) Place(addr uint64) string { return r.script.names.place(addr) }
+
+// Ops is the ops that the script calls id; nil if there is none.
+func (r *Runner) Ops(id string) *ftracecore.Ops {
+	if c := r.client(id); c != nil {
+		return c.ops
+	}
+	return nil
+}
+
+// SiteOf finds the site of a function by the script's name for it.
+func (r *Runner) SiteOf(name string) (ip uint64, ok bool) {
+	a, ok := r.script.names.addr(name)
+	if !ok {
+		return 0, false
+	}
+	s, ok := r.script.names.site(a)
+	return s.IP, ok
+}
