@@ -256,7 +256,7 @@ func vexLen(code []byte) int {
 		return 0
 	}
 	modrm := opcode + 1
-	if modrm >= len(code) {
+	if opcode >= len(code) {
 		return len(code) + 1
 	}
 	if opMap == 0 {
@@ -267,6 +267,9 @@ func vexLen(code []byte) int {
 	}
 	if opMap == 1 && code[opcode] == 0x77 && code[0] != 0x62 {
 		return modrm // vzeroupper and vzeroall have no ModRM
+	}
+	if modrm >= len(code) {
+		return len(code) + 1
 	}
 	n := modrm + 1
 	mod, rm := code[modrm]>>6, code[modrm]&7
