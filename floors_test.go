@@ -28,6 +28,7 @@ var floors = map[string]int{
 	"ftemu/conform":    7,
 	"ftemu/internal":   8, // what makes test data
 	"ftemu/cmd":        8,
+	"ftemu/bench":      8,
 	"ftemu/tools":      8,
 }
 
