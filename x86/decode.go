@@ -127,8 +127,15 @@ func decodeX86asm(code []byte, p Prefixes) (x86asm.Inst, error) {
 	if inst.Op == x86asm.PAUSE && p.REX&1 != 0 {
 		return decodeX86asm(withoutF3(code, p), p) // with REX.B it is xchg r8, rax
 	}
-	if inst.Op == x86asm.MOVBE && p.Rep != 0 {
-		return x86asm.Inst{}, ErrUnknown // F2 makes it crc32, F3 nothing
+	switch inst.Op {
+	case x86asm.MOVBE:
+		if p.Rep != 0 {
+			return x86asm.Inst{}, ErrUnknown // F2 makes it crc32, F3 nothing
+		}
+	case x86asm.LFENCE, x86asm.MFENCE, x86asm.SFENCE:
+		if p.Rep != 0 || p.Has66 {
+			return x86asm.Inst{}, ErrUnknown
+		}
 	}
 	if n := vexLen(code[p.N:]); n > 0 {
 		inst.Len = p.N + n
