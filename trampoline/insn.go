@@ -120,14 +120,18 @@ func (a *Asm) Xor32(r Reg) {
 }
 
 // arith emits op imm, r with opcode extension ext: 8-bit immediates in the
-// short form, others in the 32-bit form.
+// short form, others in the 32-bit form, which for rax has no ModRM byte.
 func (a *Asm) arith(ext Reg, r Reg, imm int32) {
 	if imm >= math.MinInt8 && imm <= math.MaxInt8 {
 		a.rm64(0x83, ext, r)
 		a.bytes(byte(imm))
 		return
 	}
-	a.rm64(0x81, ext, r)
+	if r == RAX {
+		a.bytes(rexW, byte(ext)<<3|0x05)
+	} else {
+		a.rm64(0x81, ext, r)
+	}
 	a.imm32(uint32(imm))
 }
 
