@@ -24,6 +24,7 @@ var floors = map[string]int{
 	"ftemu/ftracecore": 4,
 	"ftemu":            5,
 	"ftemu/script":     6,
+	"ftemu/why":        6,
 	"ftemu/explore":    7,
 	"ftemu/conform":    7,
 	"ftemu/internal":   8, // what makes test data

@@ -1,6 +1,7 @@
 package emu
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -85,10 +86,11 @@ type MemoryOptions struct {
 // Store, or through pages that an engine looked up.
 type Memory struct {
 	opt      MemoryOptions
-	pages    map[uint64]*Page // by address / PageSize
-	regions  []Region         // by address
+	mappings []*mapping // by address
+	recent   *mapping   // the one that was looked up last, or nil
 	used     uint64
 	gen      uint64
+	code     uint64 // counts changes of executable pages
 	epoch    uint64
 	watchers []Watcher
 	undo     []undo
@@ -96,12 +98,18 @@ type Memory struct {
 	spare    [][]byte // page buffers for reuse by undo
 }
 
+// A mapping is a region with its pages.
+type mapping struct {
+	Region
+	pages []Page
+}
+
 // NewMemory returns empty memory.
 func NewMemory(opt MemoryOptions) *Memory {
 	if opt.Limit == 0 {
 		opt.Limit = DefaultMemoryLimit
 	}
-	return &Memory{opt: opt, pages: make(map[uint64]*Page), epoch: 1}
+	return &Memory{opt: opt, epoch: 1}
 }
 
 // Watch tells w of changes from now on; the function returned ends that.
@@ -116,6 +124,10 @@ func (m *Memory) Watch(w Watcher) (stop func()) {
 // as they were: by Map, Unmap, Protect, Snapshot and Restore.
 func (m *Memory) Generation() uint64 { return m.gen }
 
+// CodeVersion changes whenever the guest might execute something else than
+// before: with Generation, and when bytes of an executable page change.
+func (m *Memory) CodeVersion() uint64 { return m.gen + m.code }
+
 // Direct tells whether engines may store into pages by themselves, without
 // PrepareWrite (see MemoryOptions).
 func (m *Memory) Direct() bool { return m.opt.Direct }
@@ -124,23 +136,42 @@ func (m *Memory) Direct() bool { return m.opt.Direct }
 func (m *Memory) Used() uint64 { return m.used }
 
 // Regions lists what is mapped, by address.
-func (m *Memory) Regions() []Region { return slices.Clone(m.regions) }
+func (m *Memory) Regions() []Region {
+	all := make([]Region, len(m.mappings))
+	for i, x := range m.mappings {
+		all[i] = x.Region
+	}
+	return all
+}
 
 // RegionAt returns the region that holds addr.
 func (m *Memory) RegionAt(addr uint64) (Region, bool) {
-	i, ok := slices.BinarySearchFunc(m.regions, addr, func(r Region, a uint64) int {
-		switch {
-		case a < r.Addr:
-			return 1
-		case a-r.Addr >= r.Size:
-			return -1
-		}
-		return 0
-	})
-	if !ok {
-		return Region{}, false
+	if x := m.at(addr); x != nil {
+		return x.Region, true
 	}
-	return m.regions[i], true
+	return Region{}, false
+}
+
+// at returns the mapping that holds addr, or nil.
+func (m *Memory) at(addr uint64) *mapping {
+	if x := m.recent; x != nil && addr-x.Addr < x.Size {
+		return x
+	}
+	i := m.index(addr)
+	if i < len(m.mappings) && m.mappings[i].Addr == addr {
+		i++
+	}
+	if i == 0 || addr-m.mappings[i-1].Addr >= m.mappings[i-1].Size {
+		return nil
+	}
+	m.recent = m.mappings[i-1]
+	return m.recent
+}
+
+// index returns where in the list a mapping at addr is or would be.
+func (m *Memory) index(addr uint64) int {
+	i, _ := slices.BinarySearchFunc(m.mappings, addr, func(x *mapping, a uint64) int { return cmp.Compare(x.Addr, a) })
+	return i
 }
 
 // checkRange tells whether addr and size are whole pages inside the address space.
@@ -162,17 +193,12 @@ func (m *Memory) Map(addr, size uint64, perm Perm, name string) error {
 	if size > m.opt.Limit || m.used > m.opt.Limit-size {
 		return fmt.Errorf("map %s: %d bytes more than the %d in use exceed the memory limit of %d", name, size, m.used, m.opt.Limit)
 	}
-	i, _ := slices.BinarySearchFunc(m.regions, addr, func(r Region, a uint64) int {
-		if r.Addr < a {
-			return -1
-		}
-		return 1
-	})
-	if i < len(m.regions) && m.regions[i].Addr-addr < size {
-		return fmt.Errorf("map %s: %#x+%#x overlaps %s at %#x", name, addr, size, m.regions[i].Name, m.regions[i].Addr)
+	i := m.index(addr)
+	if i < len(m.mappings) && m.mappings[i].Addr-addr < size {
+		return fmt.Errorf("map %s: %#x+%#x overlaps %s at %#x", name, addr, size, m.mappings[i].Name, m.mappings[i].Addr)
 	}
-	if i > 0 && addr-m.regions[i-1].Addr < m.regions[i-1].Size {
-		return fmt.Errorf("map %s: %#x+%#x overlaps %s at %#x", name, addr, size, m.regions[i-1].Name, m.regions[i-1].Addr)
+	if i > 0 && addr-m.mappings[i-1].Addr < m.mappings[i-1].Size {
+		return fmt.Errorf("map %s: %#x+%#x overlaps %s at %#x", name, addr, size, m.mappings[i-1].Name, m.mappings[i-1].Addr)
 	}
 	var data []byte
 	if m.opt.Alloc == nil {
@@ -183,59 +209,44 @@ func (m *Memory) Map(addr, size uint64, perm Perm, name string) error {
 			return fmt.Errorf("map %s: %w", name, err)
 		}
 	}
-	r := Region{Addr: addr, Size: size, Name: name, Data: data}
-	pages := make([]Page, size/PageSize)
-	ptrs := make([]*Page, len(pages))
-	for j := range pages {
+	x := &mapping{Region: Region{Addr: addr, Size: size, Name: name, Data: data}, pages: make([]Page, size/PageSize)}
+	for j := range x.pages {
 		off := uint64(j) * PageSize
-		pages[j] = Page{Addr: addr + off, Data: data[off : off+PageSize : off+PageSize], Perm: perm, saved: m.epoch}
-		ptrs[j] = &pages[j]
+		x.pages[j] = Page{Addr: addr + off, Data: data[off : off+PageSize : off+PageSize], Perm: perm, saved: m.epoch}
 	}
-	m.attach(r, ptrs)
-	m.record(undo{kind: undoMap, addr: addr, size: size})
+	m.attach(x)
+	m.record(undo{kind: undoMap, addr: addr})
 	return nil
 }
 
-// attach enters a region and its pages.
-func (m *Memory) attach(r Region, pages []*Page) {
-	i, _ := slices.BinarySearchFunc(m.regions, r.Addr, func(x Region, a uint64) int {
-		if x.Addr < a {
-			return -1
-		}
-		return 1
-	})
-	m.regions = slices.Insert(m.regions, i, r)
-	for _, p := range pages {
-		m.pages[p.Addr/PageSize] = p
-	}
-	m.used += r.Size
+// attach enters a mapping.
+func (m *Memory) attach(x *mapping) {
+	m.mappings = slices.Insert(m.mappings, m.index(x.Addr), x)
+	m.used += x.Size
 	m.gen++
+	perm := x.pages[0].Perm
 	for _, w := range m.watchers {
-		w.Mapped(r.Addr, r.Data, pages[0].Perm)
-		for _, p := range pages {
-			if p.Perm != pages[0].Perm {
+		w.Mapped(x.Addr, x.Data, perm)
+		for i := range x.pages {
+			if p := &x.pages[i]; p.Perm != perm {
 				w.Protected(p.Addr, PageSize, p.Perm)
 			}
 		}
 	}
 }
 
-// detach takes the region that starts at addr out and returns it with its pages.
-func (m *Memory) detach(addr uint64) (Region, []*Page) {
-	i := slices.IndexFunc(m.regions, func(r Region) bool { return r.Addr == addr })
-	r := m.regions[i]
-	m.regions = slices.Delete(m.regions, i, i+1)
-	pages := make([]*Page, 0, r.Size/PageSize)
-	for a := r.Addr; a-r.Addr < r.Size; a += PageSize {
-		pages = append(pages, m.pages[a/PageSize])
-		delete(m.pages, a/PageSize)
-	}
-	m.used -= r.Size
+// detach takes the mapping that begins at addr out and returns it.
+func (m *Memory) detach(addr uint64) *mapping {
+	i := m.index(addr)
+	x := m.mappings[i]
+	m.mappings = slices.Delete(m.mappings, i, i+1)
+	m.recent = nil
+	m.used -= x.Size
 	m.gen++
 	for _, w := range m.watchers {
-		w.Unmapped(r.Addr, r.Size)
+		w.Unmapped(x.Addr, x.Size)
 	}
-	return r, pages
+	return x
 }
 
 // Unmap takes away the region that begins at addr.
@@ -244,13 +255,19 @@ func (m *Memory) Unmap(addr uint64) error {
 	if !ok || r.Addr != addr {
 		return fmt.Errorf("unmap: no region begins at %#x", addr)
 	}
-	r, pages := m.detach(addr)
+	x := m.detach(addr)
 	if len(m.snaps) > 0 {
-		m.record(undo{kind: undoUnmap, region: r, pages: pages})
-	} else if m.opt.Free != nil {
-		m.opt.Free(r.Data)
+		m.record(undo{kind: undoUnmap, mapping: x})
+	} else {
+		m.free(x)
 	}
 	return nil
+}
+
+func (m *Memory) free(x *mapping) {
+	if m.opt.Free != nil {
+		m.opt.Free(x.Data)
+	}
 }
 
 // Protect changes the permissions of whole pages, which must be mapped.
@@ -259,12 +276,12 @@ func (m *Memory) Protect(addr, size uint64, perm Perm) error {
 		return fmt.Errorf("protect: %w", err)
 	}
 	for off := uint64(0); off < size; off += PageSize {
-		if m.pages[(addr+off)/PageSize] == nil {
+		if m.Page(addr+off) == nil {
 			return fmt.Errorf("protect: nothing is mapped at %#x", addr+off)
 		}
 	}
 	for off := uint64(0); off < size; off += PageSize {
-		p := m.pages[(addr+off)/PageSize]
+		p := m.Page(addr + off)
 		m.record(undo{kind: undoPerm, addr: p.Addr, perm: p.Perm})
 		if m.opt.Direct && perm&PermW != 0 {
 			m.save(p)
@@ -279,7 +296,13 @@ func (m *Memory) Protect(addr, size uint64, perm Perm) error {
 }
 
 // Page returns the page that holds addr, or nil.
-func (m *Memory) Page(addr uint64) *Page { return m.pages[addr/PageSize] }
+func (m *Memory) Page(addr uint64) *Page {
+	x := m.at(addr)
+	if x == nil {
+		return nil
+	}
+	return &x.pages[(addr-x.Addr)/PageSize]
+}
 
 // PrepareWrite must be called before an engine stores into p.Data by itself,
 // once for every Generation. It must not store into executable pages that way.
@@ -296,27 +319,11 @@ type Fault struct {
 	Mapped bool   // whether a page is there, with the wrong permissions
 }
 
-// each calls fn for the part of every page in [addr, addr+n).
-func (m *Memory) each(addr uint64, n int, fn func(p *Page, page []byte, off int)) (bad uint64, ok bool) {
-	for off := 0; off < n; {
-		a := addr + uint64(off)
-		p := m.pages[a/PageSize]
-		if p == nil {
-			return a, false
-		}
-		in := int(a % PageSize)
-		k := min(n-off, PageSize-in)
-		fn(p, p.Data[in:in+k], off)
-		off += k
-	}
-	return 0, true
-}
-
 // allowed finds the first page in [addr, addr+n) that lacks a permission of want.
 func (m *Memory) allowed(addr uint64, n int, want Perm) *Fault {
 	for off := 0; off < n; {
 		a := addr + uint64(off)
-		p := m.pages[a/PageSize]
+		p := m.Page(a)
 		if p == nil || p.Perm&want != want {
 			return &Fault{Addr: a, Size: n, Mapped: p != nil}
 		}
@@ -335,8 +342,16 @@ func (m *Memory) access(addr uint64, b []byte, want Perm) *Fault {
 	if f := m.allowed(addr, len(b), want); f != nil {
 		return f
 	}
-	m.each(addr, len(b), func(_ *Page, page []byte, off int) { copy(b[off:], page) })
+	m.get(addr, b)
 	return nil
+}
+
+// get reads mapped pages.
+func (m *Memory) get(addr uint64, b []byte) {
+	for len(b) > 0 {
+		n := copy(b, m.Page(addr).Data[addr%PageSize:])
+		addr, b = addr+uint64(n), b[n:]
+	}
 }
 
 // Store writes as the guest does: all of b or, with a fault, nothing.
@@ -350,27 +365,31 @@ func (m *Memory) Store(addr uint64, b []byte) *Fault {
 
 // put writes over mapped pages.
 func (m *Memory) put(addr uint64, b []byte) {
-	m.each(addr, len(b), func(p *Page, page []byte, off int) {
+	for len(b) > 0 {
+		p := m.Page(addr)
 		m.PrepareWrite(p)
-		copy(page, b[off:])
+		n := copy(p.Data[addr%PageSize:], b)
 		p.Version++
 		if p.Perm&PermX != 0 {
-			m.codeChanged(addr+uint64(off), uint64(len(page)))
+			m.codeChanged(addr, uint64(n))
 		}
-	})
+		addr, b = addr+uint64(n), b[n:]
+	}
 }
 
 func (m *Memory) codeChanged(addr, size uint64) {
+	m.code++
 	for _, w := range m.watchers {
 		w.CodeChanged(addr, size)
 	}
 }
 
-// Read copies bytes out, whatever their permissions.
+// Read copies bytes out, whatever their permissions: all or, with an error, none.
 func (m *Memory) Read(addr uint64, b []byte) error {
-	if bad, ok := m.each(addr, len(b), func(_ *Page, page []byte, off int) { copy(b[off:], page) }); !ok {
-		return fmt.Errorf("read of %d bytes at %#x: nothing is mapped at %#x", len(b), addr, bad)
+	if f := m.allowed(addr, len(b), 0); f != nil {
+		return fmt.Errorf("read of %d bytes at %#x: nothing is mapped at %#x", len(b), addr, f.Addr)
 	}
+	m.get(addr, b)
 	return nil
 }
 
@@ -400,10 +419,7 @@ func (m *Memory) WriteU64(addr, v uint64) error {
 // Close gives back what was allocated. The memory is empty afterwards.
 func (m *Memory) Close() {
 	m.Discard()
-	for len(m.regions) > 0 {
-		r, _ := m.detach(m.regions[len(m.regions)-1].Addr)
-		if m.opt.Free != nil {
-			m.opt.Free(r.Data)
-		}
+	for len(m.mappings) > 0 {
+		m.free(m.detach(m.mappings[len(m.mappings)-1].Addr))
 	}
 }

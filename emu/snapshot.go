@@ -30,13 +30,11 @@ const (
 
 // An undo takes back one change.
 type undo struct {
-	kind   undoKind
-	addr   uint64
-	size   uint64
-	perm   Perm
-	data   []byte
-	region Region
-	pages  []*Page
+	kind    undoKind
+	perm    Perm
+	addr    uint64
+	data    []byte
+	mapping *mapping
 }
 
 // record logs how to take a change back, if a snapshot may want that.
@@ -66,9 +64,9 @@ func (m *Memory) arm() {
 	if !m.opt.Direct {
 		return
 	}
-	for _, r := range m.regions {
-		for a := r.Addr; a-r.Addr < r.Size; a += PageSize {
-			if p := m.pages[a/PageSize]; p.Perm&PermW != 0 {
+	for _, x := range m.mappings {
+		for i := range x.pages {
+			if p := &x.pages[i]; p.Perm&PermW != 0 {
 				m.save(p)
 			}
 		}
@@ -104,7 +102,7 @@ func (m *Memory) Restore(s *Snapshot) error {
 func (m *Memory) takeBack(u undo) {
 	switch u.kind {
 	case undoData:
-		p := m.pages[u.addr/PageSize]
+		p := m.Page(u.addr)
 		if p.Perm&PermX != 0 && !bytes.Equal(p.Data, u.data) {
 			copy(p.Data, u.data)
 			m.codeChanged(p.Addr, PageSize)
@@ -114,26 +112,31 @@ func (m *Memory) takeBack(u undo) {
 		p.Version++
 		m.spare = append(m.spare, u.data)
 	case undoPerm:
-		m.pages[u.addr/PageSize].Perm = u.perm
+		m.Page(u.addr).Perm = u.perm
 		for _, w := range m.watchers {
 			w.Protected(u.addr, PageSize, u.perm)
 		}
 	case undoMap:
-		r, _ := m.detach(u.addr)
-		if m.opt.Free != nil {
-			m.opt.Free(r.Data)
-		}
+		m.free(m.detach(u.addr))
 	case undoUnmap:
-		m.attach(u.region, u.pages)
+		m.attach(u.mapping)
 	}
 }
 
+// maxSpare is how many page buffers are kept when all snapshots have ended.
+const maxSpare = 64
+
 // Discard ends all snapshots and keeps the present state.
 func (m *Memory) Discard() {
-	for _, u := range m.undo {
-		if u.kind == undoUnmap && m.opt.Free != nil {
-			m.opt.Free(u.region.Data)
+	for i := range m.undo {
+		switch u := &m.undo[i]; u.kind {
+		case undoUnmap:
+			m.free(u.mapping)
+		case undoData:
+			m.spare = append(m.spare, u.data)
 		}
 	}
-	m.undo, m.snaps, m.spare = nil, nil, nil
+	clear(m.undo)
+	clear(m.spare[min(maxSpare, len(m.spare)):])
+	m.undo, m.snaps, m.spare = m.undo[:0], nil, m.spare[:min(maxSpare, len(m.spare))]
 }

@@ -1,0 +1,7 @@
+//go:build !unicorn
+
+package bench_test
+
+import "ftemu/bench"
+
+func taggedSubjects() []bench.Subject { return nil }
