@@ -301,19 +301,3 @@ func (d *Difference) Error() string {
 	fmt.Fprintf(&b, "\n%s", d.What)
 	return b.String()
 }
-
-// windowsDiffer describes the first differences in the data.
-func windowsDiffer(got, want []byte) string {
-	var s []string
-	off := 0
-	for _, w := range windows {
-		for i := 0; i < int(w.size) && len(s) < 4; i += 8 {
-			a, b := binary.LittleEndian.Uint64(got[off+i:]), binary.LittleEndian.Uint64(want[off+i:])
-			if a != b {
-				s = append(s, fmt.Sprintf("[%#x] %#x, the processor has %#x", w.addr+uint64(i), a, b))
-			}
-		}
-		off += int(w.size)
-	}
-	return strings.Join(s, "\n")
-}

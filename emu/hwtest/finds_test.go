@@ -115,7 +115,7 @@ func TestCompareSees(t *testing.T) {
 		"the destination":        {func(r *Result) { r.Regs.GPR[emu.RAX] = 1 }, "rax 0x2, the processor has 0x1"},
 		"a flag":                 {func(r *Result) { r.Regs.Flags |= emu.FlagZF }, "flags none, the processor has zf"},
 		"a flag that is unknown": {func(r *Result) { r.Regs.Flags |= emu.FlagAF }, ""},
-		"the way it went":        {func(r *Result) { r.Regs.RIP++ }, "the processor has 0x4c3d0014"},
+		"the way it went":        {func(r *Result) { r.Regs.RIP++ }, "the processor has 0x2b6c4c3d0014"},
 		"a fault":                {func(r *Result) { r.Trap = trapDivide }, "the processor has a divide error"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -105,18 +105,6 @@ func (g *generator) target(n int) uint64 {
 	return g.near()
 }
 
-// targetOf is target for an operand of the instruction.
-func (g *generator) targetOf(in *x86.Inst, n int) uint64 {
-	t := g.target(n)
-	if g.segment(in) != 0 && t>>63 != 0 {
-		// The address before the segment's base is added might not be
-		// canonical: some AMD processors look at that one too, where the manual
-		// speaks of the sum only (Intel SDM volume 1, 3.3.7.1).
-		return g.near()
-	}
-	return t
-}
-
 // near returns an address in the first window, away from its ends.
 func (g *generator) near() uint64 { return dataBase + 1024 + uint64(g.rng.IntN(dataSize-2048)) }
 
@@ -161,7 +149,7 @@ func (g *generator) small(n int) uint64 {
 func (g *generator) implicit(r *emu.Regs, in *x86.Inst) {
 	if isString(in.Op) {
 		// Of two addresses that are bad either may be reported: one is good.
-		from, to := g.targetOf(in, 8), g.near()
+		from, to := g.target(8), g.near()
 		if g.chance(2) {
 			from, to = g.near(), g.target(8)
 		}
@@ -204,7 +192,7 @@ func (g *generator) implicit(r *emu.Regs, in *x86.Inst) {
 			r.GPR[n] = uint64(g.rng.IntN(70)) | uint64(g.rng.IntN(70))<<8
 		}
 	case x86asm.XLATB:
-		r.GPR[emu.RBX] = g.targetOf(in, 1) - r.GPR[emu.RAX]&0xff - g.segment(in)
+		r.GPR[emu.RBX] = g.target(1) - r.GPR[emu.RAX]&0xff - g.segment(in)
 		if in.Has67 {
 			r.GPR[emu.RBX] |= value(g.rng) << 32
 		}
@@ -282,7 +270,7 @@ func (g *generator) aim(c *Case, in *x86.Inst, e *encoding) bool {
 	if !ok || isString(in.Op) || in.Op == x86asm.XLATB {
 		return true
 	}
-	t := g.targetOf(in, in.MemBytes)
+	t := g.target(in.MemBytes)
 	if in.Op == x86asm.CMPXCHG16B && !g.chance(16) {
 		t &^= 15
 	}
@@ -302,7 +290,7 @@ func (g *generator) aim(c *Case, in *x86.Inst, e *encoding) bool {
 	case !hasBase && !hasIndex:
 		at, size := e.disp, 4
 		if m.Base == x86asm.RIP || m.Base == x86asm.EIP {
-			x -= next
+			x -= next // in reach are addresses in the far window
 		} else if op := e.bytes[e.moffs-1]; op >= 0xa0 && op <= 0xa3 && in.N+1 == e.moffs {
 			if at, size = e.moffs, 8; in.Has67 {
 				size = 4

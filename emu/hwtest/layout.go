@@ -4,9 +4,9 @@ import "ftemu/emu"
 
 // The address space of a case, the same in the traced process and in the
 // interpreter's memory. All else is unmapped in both, but for the driver's
-// pages. Code and driver are where arithmetic on edge values does not lead.
+// pages. Code and driver are where chance does not lead.
 const (
-	codeBase = 0x4c3d0000
+	codeBase = 0x2b6c4c3d0000
 	codeSize = 0x10000 // the page behind it is not mapped
 
 	dataBase = 0x20000000
@@ -14,8 +14,9 @@ const (
 	roBase   = dataBase + dataSize // one page that is read-only
 	roSize   = emu.PageSize
 
-	// A second window of data, whose addresses do not fit into 32 bits.
-	farBase = 0x5abcd0000000
+	// A second window of data, whose addresses do not fit into 32 bits; it is
+	// in reach of the code.
+	farBase = 0x2b6c6a7b1000
 	farSize = 2 * emu.PageSize
 
 	windowsSize = dataSize + roSize + farSize
@@ -51,13 +52,12 @@ func fillSlot(image []byte, code []byte) {
 
 // The driver's pages.
 const (
-	controlBase = 0x5e7a3000 // see control
-	recordBase  = controlBase + emu.PageSize
+	controlBase = 0x2b6c5e7a3000 // see control
+	stubBase    = controlBase + emu.PageSize
+	recordBase  = stubBase + emu.PageSize
 	stackBase   = recordBase + 0x20000 // where signal frames go
 	stackSize   = 0x8000
-	controlSize = stackBase + stackSize - controlBase
-	stubBase    = controlBase + 0x100000
-	stubSize    = emu.PageSize
+	recordSize  = stackBase + stackSize - recordBase // stack included
 )
 
 // flagsCompared are the flags that a case may set and that are compared: what a

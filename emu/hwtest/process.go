@@ -25,7 +25,7 @@ type process struct {
 
 // The child's program is one page: a system call and an int3.
 const (
-	programBase = 0x5e9a3000
+	programBase = 0x2b6c5e9a3000
 	programCode = 0x78 // behind the ELF and program headers
 )
 

@@ -69,8 +69,9 @@ var mappings = [...]mapping{
 	{dataBase, dataSize, unix.PROT_READ | unix.PROT_WRITE},
 	{roBase, roSize, unix.PROT_READ},
 	{farBase, farSize, unix.PROT_READ | unix.PROT_WRITE},
-	{controlBase, controlSize, unix.PROT_READ | unix.PROT_WRITE},
-	{stubBase, stubSize, unix.PROT_READ | unix.PROT_EXEC},
+	{controlBase, emu.PageSize, unix.PROT_READ | unix.PROT_WRITE},
+	{stubBase, emu.PageSize, unix.PROT_READ | unix.PROT_EXEC},
+	{recordBase, recordSize, unix.PROT_READ | unix.PROT_WRITE},
 }
 
 // NewProcessor starts the traced process. An error means that it cannot be had
@@ -231,13 +232,20 @@ func (h *Processor) Run(cases []Case, results []Result) error {
 // fillExits puts code at the exits of a slot: at those for branches
 // "mov $number, control.how; jmp leave", behind the code only the jump.
 func fillExits(image []byte, c *Case) {
+	const how = controlBase + uint64(unsafe.Offsetof(control{}.how))
+	relative := func(at int, target, next uint64) int {
+		binary.LittleEndian.PutUint32(image[at:], uint32(target-next))
+		return at + 4
+	}
 	exit := func(at int, number byte) {
 		if number != 0 {
-			at += copy(image[at:], []byte{0xc6, 0x04, 0x25, 0x20, 0x30, 0x7a, 0x5e, number})
+			at += copy(image[at:], []byte{0xc6, 0x05}) // movb $number, how(%rip)
+			at = relative(at, how, slotBase(c.Slot)+uint64(at)+5)
+			image[at] = number
+			at++
 		}
 		image[at] = 0xe9
-		next := slotBase(c.Slot) + uint64(at) + exitSize
-		binary.LittleEndian.PutUint32(image[at+1:], uint32(stubBase+driverLeave-next))
+		relative(at+1, stubBase+driverLeave, slotBase(c.Slot)+uint64(at)+exitSize)
 	}
 	exit(0, 1)
 	exit(slotCode+len(c.Code), 0)

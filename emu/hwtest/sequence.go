@@ -117,11 +117,11 @@ func (p *planner) piece(g *generator, regs *emu.Regs, ip uint64) ([]byte, bool) 
 // reach makes the memory operand one in the windows, by its displacement where
 // that is of 32 bits.
 func (g *generator) reach(m x86asm.Mem, regs *emu.Regs, in *x86.Inst, e *encoding, next uint64) bool {
-	sum := g.segment(in)
+	sum, t := g.segment(in), g.near()
 	if r, _, ok := regNumber(m.Base); ok {
 		sum += regs.GPR[r]
 	} else if m.Base != 0 {
-		sum += next
+		sum, t = sum+next, farBase+256+uint64(g.rng.IntN(farSize-512))
 	}
 	if r, _, ok := regNumber(m.Index); ok {
 		sum += regs.GPR[r] * uint64(m.Scale)
@@ -129,7 +129,6 @@ func (g *generator) reach(m x86asm.Mem, regs *emu.Regs, in *x86.Inst, e *encodin
 	if in.Has67 {
 		return false // too seldom in reach
 	}
-	t := g.near()
 	if modrm := e.bytes[e.moffs]; modrm>>6 == 2 || e.disp == e.moffs+1 && modrm&0xc7 == 5 {
 		d := t - sum
 		if int64(int32(d)) != int64(d) {

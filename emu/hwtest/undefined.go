@@ -172,3 +172,11 @@ func accessesTwice(in *x86.Inst) bool {
 	}
 	return false
 }
+
+// segmentLeaves tells whether an access with a segment's base was refused in
+// the kernel's half. There the address may be canonical where it was not before
+// the base was added; AMD processors were seen to look at that one too, where
+// the manual speaks of the sum only (Intel SDM volume 1, 3.3.7.1).
+func segmentLeaves(in *x86.Inst, stop emu.Stop) bool {
+	return in.Seg != 0 && refusal(stop.Reason) && stop.Addr>>63 != 0
+}
