@@ -49,8 +49,10 @@ type Options struct {
 	// Strategy is how code is patched; the zero value is the kernel's
 	// breakpoint protocol.
 	Strategy patcher.Strategy
-	// Mistakes are things to get wrong, to see what comes of them.
+	// Mistakes are things to get wrong, to see what comes of them; see Make.
 	Mistakes ftracecore.Mistakes
+	// SkipTraps is the mistake of the int3 handler.
+	SkipTraps bool
 	// Sched, if not nil, takes control where another thread could run.
 	Sched ftracecore.Sched
 	// Explain makes the core keep the steps of each decision; see
@@ -147,7 +149,7 @@ func New(opt Options) (*Lab, error) {
 
 func (l *Lab) build(opt Options, profile ftracecore.Profile, design ftracecore.Design) error {
 	l.Poker = patcher.NewPoker(l.Mem)
-	l.Poker.Tracer, l.Poker.Strategy = opt.Tracer, opt.Strategy
+	l.Poker.Tracer, l.Poker.Strategy, l.Poker.SkipTraps = opt.Tracer, opt.Strategy, opt.SkipTraps
 	l.tramps = newTrampolines(l)
 	if err := l.mapKernel(); err != nil {
 		return err

@@ -21,6 +21,17 @@ func class(l *ftracecore.Lock) int {
 	return -1
 }
 
+// guardsDispatch tells whether what the lock guards is read without it by CPUs in
+// guest code: the list of ops and their hashes, the table of direct functions,
+// and code.
+func guardsDispatch(l *ftracecore.Lock) bool {
+	switch class(l) {
+	case 1, 3, 4:
+		return true
+	}
+	return false
+}
+
 // lockOrder collects which lock was taken while which was held, over all
 // executions of a search.
 type lockOrder struct {

@@ -14,28 +14,59 @@ type Property string
 
 // The properties.
 const (
-	Torn        Property = "torn"         // no torn or foreign instruction executes, no int3 goes unclaimed
-	LostCall    Property = "lost-call"    // a site leads where its old or its new instruction leads
-	Livepatch   Property = "livepatch"    // a call made while a redirect is in force ends in its target
-	Direct      Property = "direct"       // a call made while a direct function is in force runs it
-	OneIPModify Property = "one-ipmodify" // at most one IPMODIFY ops covers a site
-	Leftovers   Property = "leftovers"    // a failed registration leaves nothing but what the profile says
-	Alive       Property = "alive"        // ftrace does not warn or kill itself
-	Deadlock    Property = "deadlock"     // some thread can always go on
-	LockOrder   Property = "lock-order"   // locks are taken in the documented order
-	Retries     Property = "retries"      // every retry ends
-	Freed       Property = "freed"        // nothing that was freed is used
-	CleanEnd    Property = "clean-end"    // unregistering everything restores the nops
-	Wants       Property = "wants"        // the scenario's own expectations hold
-	Ends        Property = "ends"         // every call into the guest returns
+	Torn        Property = "torn"
+	LostCall    Property = "lost-call"
+	Livepatch   Property = "livepatch"
+	Direct      Property = "direct"
+	OneIPModify Property = "one-ipmodify"
+	Leftovers   Property = "leftovers"
+	Alive       Property = "alive"
+	Deadlock    Property = "deadlock"
+	LockOrder   Property = "lock-order"
+	Retries     Property = "retries"
+	Freed       Property = "freed"
+	CleanEnd    Property = "clean-end"
+	Wants       Property = "wants"
+	Ends        Property = "ends"
 )
+
+var properties = []struct {
+	name Property
+	says string
+}{
+	{Torn, "no torn or foreign instruction executes, no int3 goes unclaimed"},
+	{LostCall, "a site leads where its old or its new instruction leads"},
+	{Livepatch, "a call made while a redirect is in force ends in its target, and only then"},
+	{Direct, "a call made while a direct function is in force enters it"},
+	{OneIPModify, "at most one IPMODIFY ops covers a site"},
+	{Leftovers, "a failed registration leaves nothing but what the profile says"},
+	{Alive, "ftrace does not warn, oops or kill itself"},
+	{Deadlock, "some thread can always go on"},
+	{LockOrder, "locks are taken in the documented order"},
+	{Retries, "every retry ends"},
+	{Freed, "nothing that was freed is used"},
+	{CleanEnd, "unregistering everything restores the nops"},
+	{Wants, "the scenario's own expectations hold"},
+	{Ends, "every call into the guest returns"},
+}
 
 // Properties lists all properties in the order of reports.
 func Properties() []Property {
-	return []Property{
-		Torn, LostCall, Livepatch, Direct, OneIPModify, Leftovers, Alive,
-		Deadlock, LockOrder, Retries, Freed, CleanEnd, Wants, Ends,
+	out := make([]Property, len(properties))
+	for i, p := range properties {
+		out[i] = p.name
 	}
+	return out
+}
+
+// Describe says what must hold.
+func Describe(p Property) string {
+	for _, x := range properties {
+		if x.name == p {
+			return x.says
+		}
+	}
+	return ""
 }
 
 // ParseProperties reads a comma-separated list of property names; "" and "all"
@@ -81,6 +112,9 @@ type judgement struct {
 	want       string // the body that must run; "" where either may
 	direct     force
 	entered    bool // a direct function
+	// begun is how many lines that switch something had begun: a call during
+	// which another one begins may end either way.
+	begun int
 }
 
 // A user is an ops or a program that a line has brought in, by its ID.
@@ -149,7 +183,7 @@ func (w *world) atSite(t *thread, ip uint64) {
 	if t.judged.made || !w.sites[ip] {
 		return
 	}
-	t.judged.made = true
+	t.judged.made, t.judged.begun = true, w.begun
 	t.judged.direct, _ = w.forces(ip, ftracecore.OpsDirect)
 	state, ids := w.forces(ip, ftracecore.OpsIPModify)
 	switch state {
@@ -165,7 +199,8 @@ func (w *world) atSite(t *thread, ip uint64) {
 // judge checks a call that has returned.
 func (w *world) judge(t *thread) {
 	j := t.judged
-	if !j.made {
+	t.judged = judgement{}
+	if !j.made || j.begun != w.begun {
 		return
 	}
 	var bodies []string
@@ -180,12 +215,12 @@ func (w *world) judge(t *thread) {
 	if j.direct == on && !j.entered {
 		w.violate(Direct, "a call that executed its site when a direct function was in force did not enter one")
 	}
-	t.judged = judgement{}
 }
 
 // ended checks a line of a thread when it is over.
 func (w *world) ended(t *thread, st script.Step) {
 	res := t.res
+	w.warned(t)
 	w.follow(st, res.RC)
 	if res.Failed != "" {
 		w.violate(Wants, "line %d: %s: %s", st.Line, st.Text, res.Failed)
@@ -197,7 +232,7 @@ func (w *world) ended(t *thread, st script.Step) {
 	if verb == "direct_register_retry" && res.RC == -int(ftracecore.EAGAIN) {
 		w.violate(Retries, "line %d: %s: still -EAGAIN after %d tries", st.Line, st.Text, len(res.API))
 	}
-	if res.RC < 0 && strings.Contains(verb, "register") {
+	if res.RC < 0 && switches(st, ftracecore.OpsDirect) {
 		w.leftovers(t, st)
 	}
 }
@@ -221,10 +256,8 @@ func (w *world) leftovers(t *thread, st script.Step) {
 
 // check looks at the state after a step.
 func (w *world) check(t *thread) {
+	w.warned(t)
 	core := w.lab().Core
-	if warns := core.Warnings(); len(warns) > 0 {
-		w.violate(Alive, "%s: WARN in %s: %s", t.where(), warns[0].Func, warns[0].Text)
-	}
 	if core.FtraceLock.Held() || w.found != nil {
 		return
 	}
@@ -243,6 +276,13 @@ func (w *world) check(t *thread) {
 		}
 		return true
 	})
+}
+
+// warned reports what the kernel warned of while the thread ran.
+func (w *world) warned(t *thread) {
+	if warns := w.lab().Core.Warnings(); len(warns) > 0 {
+		w.violate(Alive, "%s: WARN in %s: %s", t.where(), warns[0].Func, warns[0].Text)
+	}
 }
 
 // finish runs what stands behind the threads and checks the end.

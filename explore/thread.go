@@ -192,6 +192,9 @@ func (t *thread) body() {
 		}
 		t.res = w.run.NewResult(st)
 		w.run.Start(t.res)
+		if switches(st, ftracecore.OpsIPModify) || switches(st, ftracecore.OpsDirect) {
+			w.begun++
+		}
 		if st.Call != nil {
 			for range st.Call.Times {
 				t.call(st.Call)
@@ -236,7 +239,7 @@ func (t *thread) appendState(b []byte) []byte {
 	}
 	if t.isCPU && t.res != nil {
 		j := t.judged
-		b = append(b, byte(t.calls), byte(j.direct), bits(j.made, j.entered))
+		b = append(b, byte(t.calls), byte(j.direct), byte(t.world.begun-j.begun), bits(j.made, j.entered))
 		b = append(b, j.want...)
 		for _, e := range t.res.EV[min(j.firstEvent, len(t.res.EV)):] {
 			b = append(b, e.CB...)

@@ -31,6 +31,7 @@ type world struct {
 	changes map[uint64]patcher.Change // the last change of each site
 	sites   map[uint64]bool           // addresses of all sites
 	users   []user                    // who is in force
+	begun   int                       // how many lines that switch something have begun
 	before  []user                    // the same, before the threads
 	found   *Violation
 	log     *[]Move // nil: not recorded
@@ -102,7 +103,7 @@ func (w *world) reset() error {
 	w.cur, w.last, w.found, w.steps = nil, nil, nil, 0
 	w.owner = make(map[*ftracecore.Lock]*thread)
 	w.changes = make(map[uint64]patcher.Change)
-	w.users = w.before
+	w.users, w.begun = w.before, 0
 	w.views = make([]view, w.run.Lab().Machine.NumCPU())
 	if err := w.restore(); err != nil {
 		return err
@@ -220,7 +221,7 @@ func (w *world) Lock(l *ftracecore.Lock) {
 	if t == nil {
 		return
 	}
-	if w.opt.Full || w.opt.contended.is(l) || w.owner[l] != nil {
+	if w.opt.Full || w.opt.contended.is(l) || w.owner[l] != nil || guardsDispatch(l) && w.cpuAlive() {
 		t.yield(event{kind: evLock, lock: l})
 	}
 	w.acquired(t, l, true)
@@ -304,7 +305,16 @@ func (w *world) Wrote(s patcher.Step, i int) {
 	wr := s.Write(i)
 	old := w.oldBytes(s, i)
 	for cpu := range w.views {
-		w.views[cpu].add(wr.Addr, old, wr.Bytes)
+		if s.Trap {
+			w.views[cpu].add(wr.Addr, old, wr.Bytes)
+			continue
+		}
+		// Nothing keeps the bytes of a plain store together for a fetch.
+		for k := range wr.Bytes {
+			if old[k] != wr.Bytes[k] {
+				w.views[cpu].add(wr.Addr+uint64(k), old[k:k+1], wr.Bytes[k:k+1])
+			}
+		}
 	}
 	if w.concerns(c.IP) {
 		t.yield(event{kind: evPoke, text: fmt.Sprintf("%s %s: %x at %s", s.Phase, w.run.SiteName(c.IP), wr.Bytes, w.lab().Name(wr.Addr))})
@@ -353,7 +363,7 @@ func (w *world) Done(s patcher.Step) {
 // changed, before the thread that changes it gives ftrace_lock or the mutex
 // of the image back. Nobody can make a site lead there meanwhile.
 func (w *world) concerns(ip uint64) bool {
-	if !slices.ContainsFunc(w.threads, func(t *thread) bool { return t.isCPU && !t.finished }) {
+	if !w.cpuAlive() {
 		return false
 	}
 	switch {
@@ -369,6 +379,11 @@ var (
 	_ ftracecore.Sched = (*world)(nil)
 	_ patcher.Observer = (*world)(nil)
 )
+
+// cpuAlive tells whether some CPU still has calls to make.
+func (w *world) cpuAlive() bool {
+	return slices.ContainsFunc(w.threads, func(t *thread) bool { return t.isCPU && !t.finished })
+}
 
 // coroutine makes a thread's body resumable.
 func coroutine(body func(yield func(event) bool)) (next func() (event, bool), stop func()) {

@@ -27,8 +27,11 @@ type Profile struct {
 // V6_1 is Linux v6.1.192, the profile that was compared with a real kernel.
 func V6_1() Profile { return Profile{Name: "v6.1", SelfOnModify: true, NullFuncOnRetry: true} }
 
+// V6_1Fixed is v6.1.192 without its bug of NullFuncOnRetry: what was meant.
+func V6_1Fixed() Profile { return Profile{Name: "v6.1-fixed", SelfOnModify: true} }
+
 // Profiles lists the profiles there are, the default first.
-func Profiles() []Profile { return []Profile{V6_1()} }
+func Profiles() []Profile { return []Profile{V6_1(), V6_1Fixed()} }
 
 // ParseProfile finds a profile by name.
 func ParseProfile(name string) (Profile, error) {

@@ -42,6 +42,10 @@ type Poker struct {
 	Tracer trace.Tracer
 	// Observer may be nil.
 	Observer Observer
+	// SkipTraps makes the int3 handler go on behind the site instead of doing
+	// what the new instruction does: the mistake of Linux before 5.6, where calls
+	// were missed while a site changed.
+	SkipTraps bool
 
 	busy  bool
 	batch []Change // the sites whose int3s are claimed, ascending

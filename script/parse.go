@@ -35,6 +35,9 @@ type Script struct {
 	Name  string // from begin; where that is absent the file's name without folder and .ft
 	Guest *guest.Image
 	Steps []Step
+	// Properties is what property lines name, for who explores the scenario: see
+	// package explore. Empty: all.
+	Properties []PropertyLine
 
 	names  names
 	tramps map[string]ftemu.OwnTrampoline // direct trampolines of its own, by name
@@ -163,7 +166,7 @@ func (p *parser) line(n int, text string) error {
 			return err
 		}
 	}
-	p.next = Step{}
+	p.next = Step{Line: n}
 	run, err := v.parse(p, args)
 	if err != nil {
 		return err

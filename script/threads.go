@@ -79,6 +79,17 @@ func parseThread(p *parser, args []string) (func(*Runner), error) {
 	return nil, p.openThread(args[0])
 }
 
+// A PropertyLine names properties to check.
+type PropertyLine struct {
+	Line  int
+	Names string // separated by commas
+}
+
+func parseProperty(p *parser, args []string) (func(*Runner), error) {
+	p.script.Properties = append(p.script.Properties, PropertyLine{p.next.Line, args[0]})
+	return nil, nil
+}
+
 func parseJoin(p *parser, _ []string) (func(*Runner), error) {
 	if len(p.script.Threads()) == 0 {
 		return nil, fmt.Errorf("join without a thread or a cpu before it")

@@ -41,9 +41,10 @@ var verbs = map[string]verb{
 	"sdirect_modify":        {"FUNCTION OLD NEW", 3, 3, "modify_ftrace_direct", parseSDirectModify},
 	"sdirect_unregister":    {"FUNCTION TRAMP", 2, 2, "unregister_ftrace_direct", parseSDirectUnregister},
 
-	"thread": {"NAME", 1, 1, "begin the lines of a thread, which run beside those of others", parseThread},
-	"cpu":    {"N: call FUNCTION [ARG...] [times K]", 3, 11, "let a CPU call a function beside the threads", parseCPU},
-	"join":   {"", 0, 0, "end what runs side by side", parseJoin},
+	"thread":   {"NAME", 1, 1, "begin the lines of a thread, which run beside those of others", parseThread},
+	"cpu":      {"N: call FUNCTION [ARG...] [times K]", 3, 11, "let a CPU call a function beside the threads", parseCPU},
+	"property": {"NAME[,NAME...]", 1, 1, "check only these properties when the scenario is explored", parseProperty},
+	"join":     {"", 0, 0, "end what runs side by side", parseJoin},
 
 	"prog":   {"ID fentry|fmod_ret|fexit [ret=N|func=FUNCTION] [ip] [sleepable] [lsm]", 2, 6, "load a BPF program that returns N (0) or is a guest function; ip: it asks for the traced function's address", parseProg},
 	"attach": {"ID FUNCTION [cookie=N]", 2, 3, "attach a BPF program to a function", parseAttach},

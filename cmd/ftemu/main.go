@@ -17,6 +17,8 @@ type cli struct {
 	Sites      sitesCmd      `cmd:"" help:"List the patchable sites of an object."`
 	Disasm     disasmCmd     `cmd:"" help:"Disassemble an object, sites and relocations marked."`
 	Trampoline trampolineCmd `cmd:"" help:"Show, check, measure and keep trampolines: the kernel's, and those of one's own."`
+	Explore    exploreCmd    `cmd:"" help:"Run a scenario's threads in every order and look for one that breaks a property."`
+	Why        whyCmd        `cmd:"" help:"Say what one more user of a function would get, by a real machine's enabled_functions."`
 	Engines    enginesCmd    `cmd:"" help:"List the engines of this build."`
 }
 

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"ftemu/explore"
+	"ftemu/script"
+)
+
+// summary says what was searched and what was found.
+func (c *exploreCmd) summary(a *app, s *script.Script, r *explore.Report) {
+	st := style{a.colour}
+	fmt.Fprintf(a.stdout, "%s: design %s, strategy %s, profile %s", s.File, c.Design, c.Strategy, c.Profile)
+	if c.With != "" {
+		fmt.Fprintf(a.stdout, ", with %s", c.With)
+	}
+	if c.Random != 0 {
+		fmt.Fprintf(a.stdout, ", seed %d", c.Random)
+	}
+	fmt.Fprintf(a.stdout, "\n%s, %s, %s deep, up to %s that differ from running on\n",
+		counted(r.Executions, "execution"), counted(r.States, "state"), counted(r.Depth, "step"), counted(r.Deviations, "choice"))
+	switch {
+	case r.Found != nil:
+		fmt.Fprintln(a.stdout, st.bad(fmt.Sprintf("%s: %s", r.Found.Property, r.Found.Text)))
+		fmt.Fprintf(a.stdout, "schedule %s\n", r.Found.Schedule)
+		for _, p := range explore.Properties() {
+			if n := r.Counts[p]; c.All && n > 0 {
+				fmt.Fprintf(a.stdout, "%-14s%s, first %s\n", p, counted(n, "execution"), r.First[p].Schedule)
+			}
+		}
+	case r.Exhaustive:
+		fmt.Fprintln(a.stdout, st.good("exhaustive: every property holds in every order"))
+	default:
+		fmt.Fprintln(a.stdout, "not exhaustive, no finding; stopped by "+r.Stopped)
+	}
+}
+
+// designRows are the rows of one search in the table of designs: a row a
+// property that does not hold, or one that says that all do.
+func designRows(design, scenario string, r *explore.Report) [][]string {
+	search := "exhaustive"
+	if !r.Exhaustive {
+		search = r.Stopped
+	}
+	row := []string{design, scenario, fmt.Sprint(r.Executions), fmt.Sprint(r.States), fmt.Sprint(r.Depth), search, "every property holds"}
+	var rows [][]string
+	for _, p := range explore.Properties() {
+		if n := r.Counts[p]; n > 0 {
+			row[6] = fmt.Sprintf("%s in %d, first %s", p, n, r.First[p].Schedule)
+			rows = append(rows, row)
+			row = make([]string, 7)
+		}
+	}
+	if len(rows) == 0 {
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// printTable prints rows in columns, the first as head.
+func printTable(a *app, rows [][]string) {
+	st := style{a.colour}
+	width := make([]int, len(rows[0]))
+	for _, r := range rows {
+		for i, cell := range r {
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for n, r := range rows {
+		var b strings.Builder
+		for i, cell := range r {
+			b.WriteString(cell)
+			if i < len(r)-1 {
+				b.WriteString(strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell)+2))
+			}
+		}
+		line := strings.TrimRight(b.String(), " ")
+		if n == 0 {
+			line = st.faint(line)
+		}
+		fmt.Fprintln(a.stdout, line)
+	}
+}
+
+// printTrace prints an execution as a time line, a column a thread.
+func printTrace(a *app, tr *explore.Trace) {
+	fmt.Fprintln(a.stdout)
+	printTable(a, tr.Columns())
+	st := style{a.colour}
+	fmt.Fprintln(a.stdout)
+	for _, r := range tr.Results {
+		line := fmt.Sprintf("line %-3d %-36s", r.Line, r.Op)
+		if r.Ret != nil {
+			line += fmt.Sprintf(" = %d", *r.Ret)
+		} else if len(r.API) > 0 {
+			var calls []string
+			for _, c := range r.API {
+				calls = append(calls, fmt.Sprintf("%s = %d", c.Fn, c.RC))
+			}
+			line += " " + strings.Join(calls, ", ")
+		}
+		fmt.Fprintln(a.stdout, strings.TrimRight(line, " "))
+	}
+	fmt.Fprintln(a.stdout, "locks held: T trampoline mutex, D direct_mutex, R regex_lock, L ftrace_lock, X text_mutex")
+	if tr.Found != nil {
+		fmt.Fprintln(a.stdout, st.bad(fmt.Sprintf("%s: %s", tr.Found.Property, tr.Found.Text)))
+	} else {
+		fmt.Fprintln(a.stdout, st.good("every property holds in this execution"))
+	}
+}
+
+// searchProgress is a line on a terminal that says how far a search is, from two
+// seconds on.
+type searchProgress struct {
+	w           io.Writer
+	terminal    bool
+	start, last time.Time
+	shown       bool
+}
+
+func newSearchProgress(a *app) *searchProgress {
+	now := time.Now()
+	return &searchProgress{w: a.stderr, terminal: a.colour, start: now, last: now}
+}
+
+// update shows the counts, now and then.
+func (p *searchProgress) update(s explore.Stats) {
+	now := time.Now()
+	if !p.terminal || now.Sub(p.start) < 2*time.Second || now.Sub(p.last) < 200*time.Millisecond {
+		return
+	}
+	p.last, p.shown = now, true
+	fmt.Fprintf(p.w, "\r\x1b[K%d executions, %d states, %d choices from running on", s.Executions, s.States, s.Deviations)
+}
+
+// clear takes the line away.
+func (p *searchProgress) clear() {
+	if p.shown {
+		fmt.Fprint(p.w, "\r\x1b[K")
+		p.shown = false
+	}
+}
