@@ -9,6 +9,12 @@
 // here. What the manual leaves undefined is listed, with the place where it
 // says so, and not compared.
 //
+// The tests take some seconds, or as long as one likes:
+//
+//	go test ./emu/hwtest -run Campaign -v -timeout 0 -hw.time 10m
+//
+// They log the seed that makes the same cases again when it is in FTEMU_SEED.
+//
 // The processor's side needs Linux on amd64 and permission to trace; the cases
 // that once differed, kept in testdata/finds.txt, run anywhere.
 package hwtest

@@ -79,8 +79,9 @@ func startProcess(shared *os.File) (*process, error) {
 	})
 	if err != nil {
 		runtime.UnlockOSThread()
-		return nil, fmt.Errorf("start a traced process: %w", err)
+		return nil, fmt.Errorf("start a process traced by ptrace: %w", err)
 	}
+	defer child.Release()
 	p := &process{pid: child.Pid, patience: 20 * time.Second}
 	p.watch = time.AfterFunc(p.patience, func() { unix.Kill(p.pid, unix.SIGKILL) })
 	sig, err := p.wait()

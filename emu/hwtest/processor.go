@@ -277,8 +277,7 @@ type Step struct {
 	Addr   uint64      // of a page fault: the address
 }
 
-// Step executes the instruction at ip of what Bytes returns from the given
-// state, alone.
+// Step executes one instruction, at ip in the memory that Bytes returns.
 func (h *Processor) Step(ip uint64, state *emu.Regs) (Step, error) {
 	r := h.regs
 	for i, p := range [...]*uint64{
