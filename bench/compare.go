@@ -7,10 +7,11 @@ import (
 )
 
 // Rounds is how many samples of each side a comparison takes.
-const Rounds = 15
+const Rounds = 31
 
-// sampleTime is how long one sample should take at least.
-const sampleTime = 4 * time.Millisecond
+// sampleTime is how long one sample should take at least: less than a time slice,
+// so that where other programs run beside, most samples are taken without them.
+const sampleTime = time.Millisecond
 
 // A Spread is what a number of measurements of one thing came to.
 type Spread struct {
@@ -108,9 +109,9 @@ type sample struct {
 }
 
 func (s *sample) take() (time.Duration, error) {
-	start := time.Now()
+	start := now()
 	err := s.load.Run(s.n)
-	return time.Since(start), err
+	return now() - start, err
 }
 
 // calibrate warms the load up and finds n.

@@ -168,8 +168,8 @@ func (p *Program) CheckInsns(seen uint64, n int) error {
 	return nil
 }
 
-// names lists the names of works.
-func names(works []Work) string {
+// Names lists the names of works.
+func Names(works []Work) string {
 	var all []string
 	for _, w := range works {
 		all = append(all, w.Name)

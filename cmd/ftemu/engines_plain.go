@@ -2,6 +2,11 @@
 
 package main
 
-import "ftemu/emu"
+import (
+	"ftemu/bench"
+	"ftemu/emu"
+)
 
 func taggedEngines() []emu.Engine { return nil }
+
+func taggedSubjects() []bench.Subject { return nil }

@@ -2,8 +2,8 @@ package interp
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
+	"math/bits"
 	"slices"
 
 	"ftemu/emu"
@@ -16,8 +16,8 @@ const (
 	maxWindow   = maxBlockOps * x86.MaxInstLen // the bytes a block may take
 	// maxOps bounds the cache: guest code that jumps everywhere, into the
 	// middle of its own instructions too, makes many blocks.
-	maxOps     = 1 << 18
-	blockSlots = 1 << 10 // entries of the direct-mapped front of the cache
+	maxOps   = 1 << 18
+	minSlots = 1 << 6 // of a cache's table
 )
 
 // A block is a run of instructions, executed one after the other unless a
@@ -28,111 +28,153 @@ type block struct {
 	code       []byte // what it was made from
 	gate       *emu.Gate
 
-	// It is good while the machine's epoch and the pages' versions are these. A
-	// block in one page has that page twice, a gate one that is nobody's.
+	// before is the block that was here before this one: who patches a site often
+	// turns it back.
+	before *block
+
+	// It is good while the CPU's epoch is this one, and may be good again in
+	// another one: if the gates or the versions of its pages are still these, or
+	// if a closer look finds the same. A block in one page has that page twice.
 	epoch    uint64
+	gates    uint64
 	page     [2]*emu.Page
 	versions [2]uint64
 }
 
-// A blockCache holds blocks by start address.
+// A blockCache holds blocks by start address, in a hash table with at least
+// twice as many slots as blocks.
 type blockCache struct {
-	slots [blockSlots]*block
-	all   map[uint64]*block
+	slots []*block // a power of two of them
+	shift uint8    // 64 less the logarithm of their number
+	count int
 	ops   int // in all of them
 }
 
-func (bc *blockCache) init() {
-	clear(bc.slots[:])
-	bc.all = make(map[uint64]*block)
-	bc.ops = 0
+func (bc *blockCache) init() { bc.resize(minSlots) }
+
+// resize makes an empty table.
+func (bc *blockCache) resize(n int) {
+	*bc = blockCache{slots: make([]*block, n), shift: uint8(65 - bits.Len(uint(n)))}
 }
 
-func (bc *blockCache) slot(addr uint64) **block {
-	return &bc.slots[(addr^addr>>10)%blockSlots]
+// slot returns the number of the first slot to look at for addr.
+func (bc *blockCache) slot(addr uint64) uint64 { return addr * 0x9e3779b97f4a7c15 >> (bc.shift & 63) }
+
+// place returns the slot where the block at addr is or would be.
+func (bc *blockCache) place(addr uint64) **block {
+	for i := bc.slot(addr); ; i++ {
+		if b := &bc.slots[i%uint64(len(bc.slots))]; *b == nil || (*b).start == addr {
+			return b
+		}
+	}
 }
 
-// put enters b in place of the block at its address, if there is one.
+// at returns the block at addr, or nil.
+func (bc *blockCache) at(addr uint64) *block { return *bc.place(addr) }
+
+// put enters b in place of the block at its address, if there is one, which it
+// keeps as the one before.
 func (bc *blockCache) put(b *block) {
-	if old := bc.all[b.start]; old != nil {
-		bc.ops -= len(old.ops)
+	slot := bc.place(b.start)
+	if old := *slot; old != nil {
+		if old.before != nil {
+			bc.ops -= len(old.before.ops)
+			old.before = nil
+		}
+		b.before = old
+		bc.count--
 	}
-	if bc.ops += len(b.ops); bc.ops > maxOps {
+	if bc.ops+len(b.ops) > maxOps {
 		bc.init()
-		bc.ops = len(b.ops)
+		slot, b.before = bc.place(b.start), nil
 	}
-	bc.all[b.start] = b
-	*bc.slot(b.start) = b
+	*slot = b
+	bc.ops += len(b.ops)
+	if bc.count++; 2*bc.count > len(bc.slots) {
+		bc.grow()
+	}
 }
 
-// valid tells whether b is known to be what decoding at its address would give.
-func (c *cpu) valid(b *block) bool {
-	return b.epoch == c.epoch && b.page[0].Version == b.versions[0] && b.page[1].Version == b.versions[1]
+func (bc *blockCache) grow() {
+	old := *bc
+	bc.resize(4 * len(old.slots))
+	bc.count, bc.ops = old.count, old.ops
+	for _, b := range old.slots {
+		if b != nil {
+			*bc.place(b.start) = b
+		}
+	}
 }
 
 // find returns the block at addr, making it if need be. Where not even one
 // instruction can execute it sets c.stop and returns nil.
 func (c *cpu) find(addr uint64) *block {
-	b := c.m.blocks.all[addr]
-	if b != nil && (c.valid(b) || c.revalidate(b)) {
-		*c.m.blocks.slot(addr) = b
-		return b
+	slot := c.m.blocks.place(addr)
+	b := *slot
+	if b != nil {
+		if c.good(b) {
+			return b
+		}
+		if old := b.before; old != nil && c.good(old) {
+			*slot, old.before, b.before = old, b, nil
+			return old
+		}
 	}
 	return c.build(addr, b)
 }
 
-// revalidate looks closer at a block around which something changed. Where its
-// own bytes and gates are as they were, it is good again.
+// good tells whether b is what decoding at its address would give.
+func (c *cpu) good(b *block) bool { return b.epoch == c.epoch || c.revalidate(b) }
+
+// revalidate looks closer at a block of another epoch. Where its own bytes and
+// gates are as they were, it is good again.
 func (c *cpu) revalidate(b *block) bool {
-	if b.gate != c.m.gates.At(b.start) {
-		return false
-	}
-	if b.gate == nil {
-		var now [maxWindow]byte
-		code := now[:len(b.code)]
-		if c.mem.Fetch(b.start, code) != nil || !bytes.Equal(code, b.code) {
+	if b.gates != c.m.gatesVersion {
+		if b.gate != c.m.gates.At(b.start) {
 			return false
 		}
-		if b.epoch != c.epoch {
-			for i := range b.ops[1:] {
-				if c.m.gates.At(b.ops[i+1].ip) != nil {
-					return false
-				}
+		for i := range b.ops[1:] {
+			if c.m.gates.At(b.ops[i+1].ip) != nil {
+				return false
 			}
 		}
-		c.setPages(b)
+		b.gates = c.m.gatesVersion
+	}
+	if b.gate == nil && !c.sameCode(b) {
+		return false
 	}
 	b.epoch = c.epoch
 	return true
 }
 
-// at returns the operation that b, which may be nil, has for the instruction at
-// addr, if code still begins with that instruction. A patch leaves most of a
-// block as it was, and decoding costs more than all the rest.
-func (b *block) at(addr uint64, code []byte) *op {
-	if b == nil {
-		return nil
+// sameCode tells whether the bytes that b was made from are there and executable.
+func (c *cpu) sameCode(b *block) bool {
+	p, q := c.mem.Page(b.start), c.mem.Page(b.end-1)
+	if p == nil || q == nil || p.Perm&q.Perm&emu.PermX == 0 {
+		return false
 	}
-	i, ok := slices.BinarySearchFunc(b.ops, addr, func(o op, a uint64) int { return cmp.Compare(o.ip, a) })
-	if !ok || b.gate != nil || !bytes.HasPrefix(code, b.code[addr-b.start:b.ops[i].next-b.start]) {
-		return nil
+	now := [2]uint64{p.Version, q.Version}
+	if b.page == [2]*emu.Page{p, q} && b.versions == now {
+		return true
 	}
-	return &b.ops[i]
-}
-
-// setPages remembers the pages of a block and their versions.
-func (c *cpu) setPages(b *block) {
-	b.page = [2]*emu.Page{c.mem.Page(b.start), c.mem.Page(b.end - 1)}
-	b.versions = [2]uint64{b.page[0].Version, b.page[1].Version}
+	first := p.Data[b.start&pageMask:]
+	n := min(len(first), len(b.code))
+	if !bytes.Equal(first[:n], b.code[:n]) || !bytes.Equal(q.Data[:len(b.code)-n], b.code[n:]) {
+		return false
+	}
+	b.page, b.versions = [2]*emu.Page{p, q}, now
+	return true
 }
 
 // build decodes the block at addr, with the help of what old, which may be nil,
-// has of it. Where not even one instruction can execute it sets c.stop and
-// returns nil.
+// has of it: a patch leaves most of a block as it was, and decoding costs more
+// than all the rest. A block ends where another one begins, so that a site that
+// is patched again and again comes to be a block of its own.
+//
+// Where not even one instruction can execute it sets c.stop and returns nil.
 func (c *cpu) build(addr uint64, old *block) *block {
-	b := &block{start: addr, end: addr, epoch: c.epoch}
+	b := &block{start: addr, end: addr, epoch: c.epoch, gates: c.m.gatesVersion}
 	if b.gate = c.m.gates.At(addr); b.gate != nil {
-		b.page = [2]*emu.Page{&c.m.nowhere, &c.m.nowhere}
 		b.ops = []op{{fn: execGate, ip: addr, next: addr, place: alone}}
 		c.m.blocks.put(b)
 		return b
@@ -142,15 +184,18 @@ func (c *cpu) build(addr uint64, old *block) *block {
 		c.stop = stop
 		return nil
 	}
-	ops := &c.m.scratch
+	ops, known := c.m.scratch(), old.decoded()
 	n := 0
 	for n < maxBlockOps {
 		at := window[b.end-addr:]
-		if n > 0 && (len(at) == 0 || b.end&^pageMask != addr&^pageMask || c.m.gates.At(b.end) != nil) {
+		if n > 0 && (len(at) == 0 || b.end&^pageMask != addr&^pageMask || c.m.gates.At(b.end) != nil || c.known(b.end)) {
 			break
 		}
-		if o := old.at(b.end, at); o != nil {
-			ops[n] = *o
+		for len(known) > 0 && known[0].ip < b.end {
+			known = known[1:]
+		}
+		if len(known) > 0 && known[0].ip == b.end && bytes.HasPrefix(at, old.code[b.end-addr:known[0].next-addr]) {
+			ops[n] = known[0]
 		} else if !c.compile(&ops[n], at, b.end) {
 			if n == 0 {
 				return nil
@@ -169,9 +214,24 @@ func (c *cpu) build(addr uint64, old *block) *block {
 	}
 	b.code = bytes.Clone(window[:b.end-addr])
 	b.ops = slices.Clone(ops[:n])
-	c.setPages(b)
+	b.page = [2]*emu.Page{c.mem.Page(addr), c.mem.Page(b.end - 1)}
+	b.versions = [2]uint64{b.page[0].Version, b.page[1].Version}
 	c.m.blocks.put(b)
 	return b
+}
+
+// decoded returns the operations that b, which may be nil, has decoded.
+func (b *block) decoded() []op {
+	if b == nil || b.gate != nil {
+		return nil
+	}
+	return b.ops
+}
+
+// known tells whether there is a block at addr.
+func (c *cpu) known(addr uint64) bool {
+	b := c.m.blocks.at(addr)
+	return b != nil && c.good(b)
 }
 
 // fetch returns bytes to decode from: those of the page that holds addr, and
@@ -208,7 +268,9 @@ const (
 
 // compile decodes the instruction at ip into o, or sets c.stop.
 func (c *cpu) compile(o *op, code []byte, ip uint64) bool {
-	in, err := x86.Decode(code)
+	in := &c.m.inst
+	var err error
+	*in, err = x86.Decode(code)
 	if errors.Is(err, x86.ErrTruncated) && len(code) < x86.MaxInstLen {
 		// The rest would be in the next page, which is not executable.
 		rest := ip + uint64(len(code))
@@ -222,7 +284,7 @@ func (c *cpu) compile(o *op, code []byte, ip uint64) bool {
 	}
 	if err == nil {
 		*o = op{ip: ip, next: ip + uint64(in.Len)}
-		if f, ok := lookup(in.Op); ok && f.build(o, &in) {
+		if f, ok := lookup(in.Op); ok && f.build(o, in) {
 			o.place = f.place
 			return true
 		}

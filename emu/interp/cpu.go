@@ -34,6 +34,7 @@ type cpu struct {
 	resumeAt int
 
 	epoch     uint64   // the machine's, as of the last look
+	gen       uint64   // the memory's, for which pages are
 	stop      emu.Stop // why an operation answered fault or halt
 	at        uint64   // the instruction being traced
 	deadline  time.Duration
@@ -100,12 +101,13 @@ func (c *cpu) count() uint64 { return c.total - c.left }
 // begins and when a gate, a trap or a tracer has returned.
 func (c *cpu) sync() {
 	m := c.m
-	if gen, gates := m.mem.Generation(), m.gates.Version(); gen != m.gen || gates != m.gatesVersion {
-		m.gen, m.gatesVersion = gen, gates
+	if code, gates := m.mem.CodeVersion(), m.gates.Version(); code != m.code || gates != m.gatesVersion {
+		m.code, m.gatesVersion = code, gates
 		m.epoch++
 	}
-	if c.epoch != m.epoch {
-		c.epoch = m.epoch
+	c.epoch = m.epoch
+	if gen := m.mem.Generation(); c.gen != gen {
+		c.gen = gen
 		c.flushPages()
 	}
 }
@@ -150,9 +152,10 @@ func (c *cpu) loop(lim *emu.Limits) emu.StopReason {
 		}
 
 		b, i := c.resume, c.resumeAt
-		if b == nil || b.ops[i].ip != rip || !c.valid(b) {
+		if b == nil || b.ops[i].ip != rip || !c.good(b) {
 			i = 0
-			if b = *c.m.blocks.slot(rip); b == nil || b.start != rip || !c.valid(b) {
+			blocks := &c.m.blocks
+			if b = blocks.slots[blocks.slot(rip)]; b == nil || b.start != rip || b.epoch != c.epoch {
 				if b = c.find(rip); b == nil {
 					return 0
 				}
@@ -245,7 +248,7 @@ func (c *cpu) runTraced(ops []op) (int, status) {
 			c.trace(trace.Event{Kind: trace.Branch, IP: o.ip, Addr: target})
 			c.regs.RIP = target
 		}
-		if c.sync(); st == next && !c.valid(c.block) {
+		if c.sync(); st == next && c.block.epoch != c.epoch {
 			st = dirty
 		}
 		if st != next {

@@ -42,12 +42,14 @@ func TestBlockCacheIsBounded(t *testing.T) {
 	var bc blockCache
 	bc.init()
 	for i := range uint64(3 * maxOps / maxBlockOps) {
-		bc.put(&block{start: i, ops: make([]op, maxBlockOps)})
+		bc.put(&block{start: i * 3 / 4, ops: make([]op, maxBlockOps)})
 		require.LessOrEqual(t, bc.ops, maxOps)
 	}
 	n := 0
-	for _, b := range bc.all {
-		n += len(b.ops)
+	for _, b := range bc.slots {
+		for ; b != nil; b = b.before {
+			n += len(b.ops)
+		}
 	}
 	require.Equal(t, bc.ops, n)
 }

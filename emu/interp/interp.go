@@ -21,27 +21,32 @@ import (
 
 	"ftemu/emu"
 	"ftemu/trace"
+	"ftemu/x86"
 )
 
 // New returns the engine.
-func New() emu.Engine { return engine{} }
+func New() emu.Engine { return &engine{} }
 
-type engine struct{}
-
-func (engine) Name() string { return "interp" }
-
-func (engine) NewMemory(limit uint64) *emu.Memory {
-	return emu.NewMemory(emu.MemoryOptions{Limit: limit})
+// An engine keeps what machines and memories need and can be used again by the
+// next ones.
+type engine struct {
+	pool pool
 }
 
-func (engine) NewMachine(cfg emu.Config) (emu.Machine, error) {
+func (*engine) Name() string { return "interp" }
+
+func (e *engine) NewMemory(limit uint64) *emu.Memory {
+	return emu.NewMemory(emu.MemoryOptions{Limit: limit, Alloc: e.pool.alloc, Free: e.pool.free})
+}
+
+func (e *engine) NewMachine(cfg emu.Config) (emu.Machine, error) {
 	if cfg.Memory == nil {
 		return nil, fmt.Errorf("interp: a machine needs memory")
 	}
 	if cfg.CPUs < 0 {
 		return nil, fmt.Errorf("interp: %d CPUs, expected at least 1", cfg.CPUs)
 	}
-	m := &machine{mem: cfg.Memory, gates: cfg.Gates, trap: cfg.Trap, epoch: 1, born: time.Now()}
+	m := &machine{mem: cfg.Memory, gates: cfg.Gates, trap: cfg.Trap, pool: &e.pool, epoch: 1}
 	m.blocks.init()
 	for i := range max(cfg.CPUs, 1) {
 		c := &cpu{id: i, m: m, mem: cfg.Memory}
@@ -54,20 +59,21 @@ func (engine) NewMachine(cfg emu.Config) (emu.Machine, error) {
 
 // A machine is the CPUs, what they share and who watches.
 type machine struct {
-	mem     *emu.Memory
-	gates   *emu.Gates
-	trap    func(emu.CPU) bool
-	cpus    []*cpu
-	blocks  blockCache
-	nowhere emu.Page // the page of gates
+	mem    *emu.Memory
+	gates  *emu.Gates
+	trap   func(emu.CPU) bool
+	cpus   []*cpu
+	blocks blockCache
 
 	// The epoch changes whenever pages looked up and blocks decoded must be
-	// looked at again, because of the memory's generation or of the gates.
-	epoch             uint64
-	gen, gatesVersion uint64
+	// looked at again, because of changes of code or of gates.
+	epoch              uint64
+	code, gatesVersion uint64
 
-	born    time.Time
-	scratch [maxBlockOps]op // the block being built
+	born     time.Time // when the first time limit was set
+	pool     *pool
+	inst     x86.Inst         // being compiled
+	building *[maxBlockOps]op // room for the block being built; nil until needed
 
 	tracer trace.Tracer
 	mask   trace.Mask // what tracer wants
@@ -78,7 +84,20 @@ func (m *machine) NumCPU() int         { return len(m.cpus) }
 func (m *machine) CPU(i int) emu.CPU   { return m.cpus[i] }
 
 // now is a clock for time limits.
-func (m *machine) now() time.Duration { return time.Since(m.born) }
+func (m *machine) now() time.Duration {
+	if m.born.IsZero() {
+		m.born = time.Now()
+	}
+	return time.Since(m.born)
+}
+
+// scratch returns room to build a block in.
+func (m *machine) scratch() *[maxBlockOps]op {
+	if m.building == nil {
+		m.building = m.pool.scratch()
+	}
+	return m.building
+}
 
 func (m *machine) SetTracer(t trace.Tracer) {
 	m.tracer, m.mask = t, 0
@@ -91,6 +110,10 @@ func (m *machine) SetTracer(t trace.Tracer) {
 }
 
 func (m *machine) Close() error {
-	m.blocks.init()
+	m.blocks = blockCache{}
+	if m.building != nil {
+		m.pool.giveBack(m.building)
+		m.building = nil
+	}
 	return nil
 }

@@ -32,9 +32,9 @@ type pages struct {
 
 // flushPages forgets all pages.
 func (c *cpu) flushPages() {
-	for i := range c.loads {
-		c.loads[i].number, c.stores[i].number = noPage, noPage
-	}
+	// A slot of zeros holds no page but in the place of page 0.
+	c.pages = pages{}
+	c.loads[0].number, c.stores[0].number = noPage, noPage
 }
 
 // load reads an operand of the size that mask has bits. It reads eight bytes
@@ -161,6 +161,7 @@ func (c *cpu) storeSlow(a, v uint64, size int) status {
 	first, last := c.mem.Page(a), c.mem.Page(a+uint64(size)-1)
 	st := next
 	if (first.Perm|last.Perm)&emu.PermX != 0 {
+		c.sync()
 		st = dirty
 	}
 	switch {
