@@ -9,10 +9,10 @@ const directMinSize = 32
 
 // addDirect enters a direct function (ftrace_add_rec_direct).
 func (c *Core) addDirect(ip, addr uint64) {
-	if c.direct.count == 0 || c.direct.count > 2<<c.direct.bits {
+	if c.direct.Count() == 0 || c.direct.Count() > 2<<c.direct.bits {
 		size := directMinSize
-		if c.direct.count >= size {
-			size = c.direct.count + 1
+		if c.direct.Count() >= size {
+			size = c.direct.Count() + 1
 		}
 		bits := 0
 		for n := size / 2; n > 0; n >>= 1 {

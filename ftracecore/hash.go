@@ -1,6 +1,9 @@
 package ftracecore
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // Sizes of hashes, as logarithms of the number of buckets.
 const (
@@ -14,8 +17,8 @@ const (
 // in that order.
 type Hash struct {
 	bits    int
-	buckets [][]hashEntry // within a bucket, the first is the oldest; the kernel inserts at the head
-	count   int
+	entries []hashEntry    // in the order in which they were entered
+	index   map[uint64]int // of entries by ip; nil as long as there are few
 }
 
 type hashEntry struct {
@@ -23,9 +26,10 @@ type hashEntry struct {
 	direct uint64
 }
 
-func newHash(bits int) *Hash {
-	return &Hash{bits: bits, buckets: make([][]hashEntry, 1<<bits)}
-}
+// fewEntries is how many entries are looked through one by one.
+const fewEntries = 8
+
+func newHash(bits int) *Hash { return &Hash{bits: bits} }
 
 // emptyHash stands for EMPTY_HASH: a hash that exists and holds nothing.
 func emptyHash() *Hash { return newHash(0) }
@@ -41,25 +45,38 @@ func (h *Hash) bucket(ip uint64) int {
 
 // Empty tells whether the hash selects nothing in particular: ftrace_hash_empty.
 // For a filter that means all functions.
-func (h *Hash) Empty() bool { return h == nil || h.count == 0 }
+func (h *Hash) Empty() bool { return h.Count() == 0 }
 
 // Count is the number of entries.
 func (h *Hash) Count() int {
 	if h == nil {
 		return 0
 	}
-	return h.count
+	return len(h.entries)
+}
+
+// at returns the place of ip in entries, or -1.
+func (h *Hash) at(ip uint64) int {
+	if h.index != nil {
+		if i, ok := h.index[ip]; ok {
+			return i
+		}
+		return -1
+	}
+	for i := range h.entries {
+		if h.entries[i].ip == ip {
+			return i
+		}
+	}
+	return -1
 }
 
 func (h *Hash) find(ip uint64) *hashEntry {
-	if h.Empty() {
+	if h == nil {
 		return nil
 	}
-	b := h.buckets[h.bucket(ip)]
-	for i := range b {
-		if b[i].ip == ip {
-			return &b[i]
-		}
+	if i := h.at(ip); i >= 0 {
+		return &h.entries[i]
 	}
 	return nil
 }
@@ -68,32 +85,69 @@ func (h *Hash) find(ip uint64) *hashEntry {
 func (h *Hash) Has(ip uint64) bool { return h.find(ip) != nil }
 
 func (h *Hash) add(ip, direct uint64) {
-	b := h.bucket(ip)
-	h.buckets[b] = append(h.buckets[b], hashEntry{ip, direct})
-	h.count++
+	h.entries = append(h.entries, hashEntry{ip, direct})
+	switch {
+	case h.index != nil:
+		h.index[ip] = len(h.entries) - 1
+	case len(h.entries) > fewEntries:
+		h.reindex()
+	}
+}
+
+func (h *Hash) reindex() {
+	h.index = make(map[uint64]int, len(h.entries))
+	for i, e := range h.entries {
+		h.index[e.ip] = i
+	}
 }
 
 func (h *Hash) remove(ip uint64) {
-	b := h.buckets[h.bucket(ip)]
-	for i := range b {
-		if b[i].ip == ip {
-			h.buckets[h.bucket(ip)] = append(b[:i:i], b[i+1:]...)
-			h.count--
-			return
-		}
+	i := h.at(ip)
+	if i < 0 {
+		return
 	}
+	h.entries = slices.Delete(h.entries, i, i+1)
+	h.index = nil
+	if len(h.entries) > fewEntries {
+		h.reindex()
+	}
+}
+
+// order lists the entries as the kernel walks them: bucket by bucket, in each
+// the newest first, because it inserts at the head.
+func (h *Hash) order() []hashEntry {
+	n := len(h.entries)
+	out := make([]hashEntry, n)
+	if n <= fewEntries {
+		for i, e := range h.entries {
+			out[n-1-i] = e
+		}
+		slices.SortStableFunc(out, func(a, b hashEntry) int { return h.bucket(a.ip) - h.bucket(b.ip) })
+		return out
+	}
+	end := make([]int, 1<<h.bits) // of each bucket in out
+	for _, e := range h.entries {
+		end[h.bucket(e.ip)]++
+	}
+	for i := 1; i < len(end); i++ {
+		end[i] += end[i-1]
+	}
+	for _, e := range h.entries {
+		b := h.bucket(e.ip)
+		end[b]--
+		out[end[b]] = e
+	}
+	return out
 }
 
 // each calls fn for every entry in the kernel's order until it returns false.
 func (h *Hash) each(fn func(e hashEntry) bool) {
-	if h == nil {
+	if h.Empty() {
 		return
 	}
-	for _, b := range h.buckets {
-		for i := len(b) - 1; i >= 0; i-- {
-			if !fn(b[i]) {
-				return
-			}
+	for _, e := range h.order() {
+		if !fn(e) {
+			return
 		}
 	}
 }
@@ -109,15 +163,20 @@ func (h *Hash) IPs() []uint64 {
 // iteration, each at the head of its bucket.
 func (h *Hash) resized(bits int) *Hash {
 	n := newHash(bits)
-	h.each(func(e hashEntry) bool { n.add(e.ip, e.direct); return true })
+	if !h.Empty() {
+		n.entries = h.order()
+		if len(n.entries) > fewEntries {
+			n.reindex()
+		}
+	}
 	return n
 }
 
 // installed returns the hash that takes the place of an ops' when the working
 // copy h is put in force: about two entries a bucket (__ftrace_hash_move).
 func (h *Hash) installed() *Hash {
-	if h.count == 0 {
+	if h.Empty() {
 		return emptyHash()
 	}
-	return h.resized(min(bits.Len(uint(h.count/2)), hashMaxBits))
+	return h.resized(min(bits.Len(uint(h.Count()/2)), hashMaxBits))
 }

@@ -66,9 +66,9 @@ func (c *Core) everyOps(known []*Ops) []*Ops {
 // clone copies a hash that may change in place, which only the table of direct
 // functions does.
 func (h *Hash) clone() *Hash {
-	n := &Hash{bits: h.bits, count: h.count, buckets: make([][]hashEntry, len(h.buckets))}
-	for i, b := range h.buckets {
-		n.buckets[i] = slices.Clone(b)
+	n := &Hash{bits: h.bits, entries: slices.Clone(h.entries)}
+	if h.index != nil {
+		n.reindex()
 	}
 	return n
 }

@@ -146,7 +146,9 @@ var mutants = []mutant{
 	{"filter.go", "no code is changed by a filter while ftrace_enabled is 0",
 		"	if c.enabled && ops.Has(OpsEnabled) {\n", "	if ops.Has(OpsEnabled) {\n"},
 	{"hash.go", "an installed hash has two entries a bucket",
-		"bits.Len(uint(h.count/2))", "bits.Len(uint(h.count))"},
+		"bits.Len(uint(h.Count()/2))", "bits.Len(uint(h.Count()))"},
+	{"hash.go", "the newest entry of a bucket comes first",
+		"			out[n-1-i] = e\n", "			out[i] = e\n"},
 	{"hash.go", "the bucket is the upper bits of a product",
 		"ip * 0x61C8864680B583EB >> (64 - h.bits)", "ip >> 7 & (1<<h.bits - 1)"},
 
