@@ -14,21 +14,6 @@ import (
 	"ftemu/trampoline"
 )
 
-// Where the core kernel's functions for BPF trampolines lie; those that the
-// recorded kernel's images do not show lie where there is room.
-const (
-	bpfTrampEnter = 0xffffffff8123f750
-	bpfTrampExit  = 0xffffffff8123f780
-)
-
-// bpfGuards are __bpf_prog_enter and __bpf_prog_exit by variant.
-var bpfGuards = [bpf.NumVariants]struct{ enter, exit uint64 }{
-	bpf.Plain:          {0xffffffff8123ee60, 0xffffffff8123f0e0},
-	bpf.Recur:          {0xffffffff8123eef0, 0xffffffff8123f110},
-	bpf.SleepableRecur: {0xffffffff8123ef80, 0xffffffff8123f1a0},
-	bpf.Sleepable:      {0xffffffff8123f000, 0xffffffff8123f230},
-}
-
 // bpfFuncSize is how much room each of these functions is given in the table of
 // symbols, in bytes.
 const bpfFuncSize = 0x30
@@ -215,10 +200,10 @@ func (l *Lab) mapBPF() error {
 		addr uint64
 		fn   emu.GateFunc
 	}{
-		{"__bpf_tramp_enter", bpfTrampEnter, func(c emu.CPU) error { return l.BPF.Hold(c.Regs().GPR[emu.RDI]) }},
-		{"__bpf_tramp_exit", bpfTrampExit, func(c emu.CPU) error { return l.BPF.Release(c.Regs().GPR[emu.RDI]) }},
+		{"__bpf_tramp_enter", l.addrs.bpfTrampEnter, func(c emu.CPU) error { return l.BPF.Hold(c.Regs().GPR[emu.RDI]) }},
+		{"__bpf_tramp_exit", l.addrs.bpfTrampExit, func(c emu.CPU) error { return l.BPF.Release(c.Regs().GPR[emu.RDI]) }},
 	}
-	for v, g := range bpfGuards {
+	for v, g := range l.addrs.bpfGuards {
 		variant := bpf.Variant(v)
 		enter, exit := variant.Functions()
 		add := func(name string, addr uint64, fn func(emu.CPU, bpf.Variant) error) {
@@ -237,7 +222,7 @@ func (l *Lab) mapBPF() error {
 				return err
 			}
 		}
-		l.Symbols.Add(guest.Symbol{Name: g.name, Addr: g.addr, Size: bpfFuncSize, Func: true})
+		l.addSymbol(guest.Symbol{Name: g.name, Addr: g.addr, Size: bpfFuncSize, Func: true})
 		if err := l.addGate(g.addr, g.fn); err != nil {
 			return err
 		}
@@ -329,7 +314,7 @@ var bpfFlags = []struct {
 func (l *Lab) bpfSpec(im *bpf.Image, d *bpf.Description) trampoline.BPFSpec {
 	s := trampoline.BPFSpec{
 		Addr: im.Addr, Args: d.Target.Params, Func: d.Target.Addr, Image: im.Object,
-		TrampEnter: bpfTrampEnter, TrampExit: bpfTrampExit, Return: trampoline.Return{SLS: true},
+		TrampEnter: l.addrs.bpfTrampEnter, TrampExit: l.addrs.bpfTrampExit, Return: trampoline.Return{SLS: true},
 	}
 	// A function with a landing pad is one of a kernel with IBT.
 	s.Endbr = l.Core.Location(d.Target.Addr) == d.Target.Addr+endbrLen
@@ -341,7 +326,7 @@ func (l *Lab) bpfSpec(im *bpf.Image, d *bpf.Description) trampoline.BPFSpec {
 	}
 	progs := func(links []*bpf.Link) (out []trampoline.BPFProg) {
 		for _, link := range links {
-			g := bpfGuards[link.Prog.Variant]
+			g := l.addrs.bpfGuards[link.Prog.Variant]
 			out = append(out, trampoline.BPFProg{
 				Prog: link.Prog.Addr, Func: link.Prog.Func, Cookie: link.Cookie, Enter: g.enter, Exit: g.exit,
 			})

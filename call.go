@@ -83,6 +83,10 @@ func (l *Lab) BeginCall(cpu emu.CPU, fn uint64, args ...uint64) error {
 	r := cpu.Regs()
 	saved := *r
 	*r = emu.Regs{Flags: emu.FlagsReset}
+	if k := l.guest.Kernel; k != nil {
+		// No other CPU has been brought up: each uses the boot CPU's data.
+		r.GSBase = k.GSBase
+	}
 	l.poison(r)
 	r.RIP = l.caller
 	if parent, ok := l.guest.Symbols.Lookup(docall); ok && len(args) < len(l.guest.Params[docall]) {

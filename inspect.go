@@ -14,7 +14,7 @@ import (
 // at what is registered: the list function, the assist function, the helper of
 // direct callers.
 func (l *Lab) IsDispatch(ip uint64) bool {
-	return ip == listFunc || ip == assistFunc || ip == callDirectFuncs
+	return ip == l.addrs.ListFunc || ip == l.addrs.AssistFunc || ip == l.addrs.CallDirectFuncs
 }
 
 // IsStaticCall tells whether the address is that of the call in ftrace_caller or
@@ -36,7 +36,7 @@ func (l *Lab) IsRetirable(ip uint64) bool {
 // LeadsToStatic tells whether some site calls ftrace_caller or
 // ftrace_regs_caller, or a CPU is in one of them.
 func (l *Lab) LeadsToStatic() bool {
-	inside := func(a uint64) bool { return pageOf(a) == pageOf(ftraceCaller) }
+	inside := func(a uint64) bool { return pageOf(a) == pageOf(l.addrs.FtraceCaller) }
 	for i := range l.Machine.NumCPU() {
 		cpu := l.Machine.CPU(i)
 		if l.inCall(cpu) && (inside(cpu.Regs().RIP) || slices.ContainsFunc(l.StackWords(cpu), inside)) {

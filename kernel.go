@@ -4,25 +4,8 @@ import (
 	"fmt"
 
 	"ftemu/emu"
-	"ftemu/ftracecore"
 	"ftemu/guest"
 	"ftemu/trampoline"
-)
-
-// Where the core kernel's code and data lie: as in the kernel of the recordings
-// (Debian's 6.1.0-56-amd64 without address randomisation).
-const (
-	ftraceStub       = 0xffffffff81076630
-	ftraceCaller     = 0xffffffff81076660
-	ftraceRegsCaller = 0xffffffff81076730
-	assistFunc       = 0xffffffff811ae600
-	listFunc         = 0xffffffff811af770
-	callDirectFuncs  = 0xffffffff811b0db0
-	functionTraceOp  = 0xffffffff82c3d478
-	listEnd          = 0xffffffff82c3d4a0
-	directOps        = 0xffffffff82b3ba80
-	stubOps          = 0xffffffff82b3bc80
-	tmpOps           = 0xffffffff82b3be80
 )
 
 // Where things of the lab's own lie.
@@ -34,7 +17,9 @@ const (
 	directLogIP = labBase + 0x60     // ftemu_direct_log
 	directEndIP = labBase + 0x70     // ftemu_directexit_log
 
-	ownCallbackIP = labBase + 0x80     // ftemu_own_callback
+	ownCallbackIP = labBase + 0x80  // ftemu_own_callback
+	elsewhereBase = labBase + 0x400 // what a whole kernel does not have
+	elsewhereRoom = 0x40
 	ownBase       = 0xffffffffbf000000 // trampolines of one's own
 	ownLimit      = labBase
 
@@ -51,18 +36,24 @@ const (
 	stackPitch = 0x10000
 )
 
-var kernelAddresses = ftracecore.Addresses{
-	FtraceStub: ftraceStub, FtraceCaller: ftraceCaller, FtraceRegsCaller: ftraceRegsCaller,
-	ListFunc: listFunc, AssistFunc: assistFunc, CallDirectFuncs: callDirectFuncs,
-	DirectOps: directOps, TmpOps: tmpOps, StubOps: stubOps, ListEnd: listEnd,
-}
-
 // pageOf returns the page that holds addr.
 func pageOf(addr uint64) uint64 { return addr &^ (emu.PageSize - 1) }
 
-// mapKernel maps the code and the variable of the core kernel that take part,
-// and the lab's own code.
+// mapKernel maps the core kernel and the lab's own code.
 func (l *Lab) mapKernel() error {
+	m := l.mapRecordedKernel
+	if l.guest.Kernel != nil {
+		m = l.mapWholeKernel
+	}
+	if err := m(); err != nil {
+		return err
+	}
+	return l.installCaller()
+}
+
+// mapRecordedKernel maps the code and the variable of the core kernel that take
+// part, at the addresses of the recordings.
+func (l *Lab) mapRecordedKernel() error {
 	text := func(name string, pages ...uint64) error {
 		for _, p := range pages {
 			if err := l.Mem.Map(p, emu.PageSize, emu.PermRX, name); err != nil {
@@ -71,30 +62,30 @@ func (l *Lab) mapKernel() error {
 		}
 		return nil
 	}
-	if err := text("kernel text", pageOf(ftraceCaller), pageOf(assistFunc), pageOf(listFunc), pageOf(callDirectFuncs)); err != nil {
+	if err := text("kernel text", pageOf(l.addrs.FtraceCaller), pageOf(l.addrs.AssistFunc), pageOf(l.addrs.ListFunc), pageOf(l.addrs.CallDirectFuncs)); err != nil {
 		return err
 	}
 	if err := text("ftemu", labBase); err != nil {
 		return err
 	}
-	if err := l.Mem.Map(pageOf(functionTraceOp), emu.PageSize, emu.PermRW, "kernel data"); err != nil {
+	if err := l.Mem.Map(pageOf(l.addrs.traceOp), emu.PageSize, emu.PermRW, "kernel data"); err != nil {
 		return err
 	}
-	if err := l.Mem.WriteU64(functionTraceOp, listEnd); err != nil {
+	if err := l.Mem.WriteU64(l.addrs.traceOp, l.addrs.ListEnd); err != nil {
 		return err
 	}
-	spec := trampoline.CallerSpec{Addr: ftraceCaller, Func: ftraceStub, OpPtr: functionTraceOp}
-	if err := l.install(trampoline.FtraceStub(ftraceStub, spec.Return)); err != nil {
+	spec := trampoline.CallerSpec{Addr: l.addrs.FtraceCaller, Func: l.addrs.FtraceStub, OpPtr: l.addrs.traceOp}
+	if err := l.install(trampoline.FtraceStub(l.addrs.FtraceStub, spec.Return)); err != nil {
 		return err
 	}
-	if err := l.install(trampoline.Fentry(guest.FentryAddr, spec.Return)); err != nil {
+	if err := l.install(trampoline.Fentry(l.addrs.fentry, spec.Return)); err != nil {
 		return err
 	}
 	plain, err := trampoline.FtraceCaller(spec)
 	if err := l.install(plain, err); err != nil {
 		return err
 	}
-	spec.Addr = ftraceRegsCaller
+	spec.Addr = l.addrs.FtraceRegsCaller
 	regs, err := trampoline.FtraceRegsCaller(spec)
 	if err := l.install(regs, err); err != nil {
 		return err
@@ -105,19 +96,19 @@ func (l *Lab) mapKernel() error {
 		addr uint64
 		size uint64
 	}{
-		{"ftrace_stub", ftraceStub, 0x10},
-		{"__fentry__", guest.FentryAddr, 0x10},
+		{"ftrace_stub", l.addrs.FtraceStub, 0x10},
+		{"__fentry__", l.addrs.fentry, 0x10},
 		// The kernel's inner labels are symbols too, so that these two end at
 		// the first of them.
-		{"ftrace_caller", ftraceCaller, 0x67},
-		{"ftrace_regs_caller", ftraceRegsCaller, 0x58},
-		{"ftrace_ops_assist_func", assistFunc, 0xd0},
-		{"arch_ftrace_ops_list_func", listFunc, 0x1d0},
-		{"call_direct_funcs", callDirectFuncs, 0x30},
+		{"ftrace_caller", l.addrs.FtraceCaller, 0x67},
+		{"ftrace_regs_caller", l.addrs.FtraceRegsCaller, 0x58},
+		{"ftrace_ops_assist_func", l.addrs.AssistFunc, 0xd0},
+		{"arch_ftrace_ops_list_func", l.addrs.ListFunc, 0x1d0},
+		{"call_direct_funcs", l.addrs.CallDirectFuncs, 0x30},
 	} {
 		l.Symbols.Add(guest.Symbol{Name: s.name, Addr: s.addr, Size: s.size, Func: true})
 	}
-	return l.installCaller()
+	return nil
 }
 
 // installCaller emits ftemu_call(fn): it calls the function in rax with the
@@ -175,7 +166,7 @@ func (l *Lab) addGates() error {
 	}
 	for addr, fn := range map[uint64]emu.GateFunc{
 		l.callback: l.callbackGate, l.directLog: l.logDirect, l.directEnd: l.logDirectExit, ownCallbackIP: l.ownCallback,
-		listFunc: l.listGate, assistFunc: l.assistGate, callDirectFuncs: l.callDirectGate,
+		l.addrs.ListFunc: l.listGate, l.addrs.AssistFunc: l.assistGate, l.addrs.CallDirectFuncs: l.callDirectGate,
 	} {
 		if err := l.addGate(addr, fn); err != nil {
 			return err

@@ -42,7 +42,8 @@ type Options struct {
 	// Limits bound every call into the guest; Insns and Time of 0 mean the
 	// defaults above.
 	Limits emu.Limits
-	// Memory is how many bytes guests and trampolines may take; 0 means the engine's default.
+	// Memory is how many bytes guests and trampolines may take; 0 means the
+	// engine's default, or for a big guest its size and half of that default.
 	Memory uint64
 	// Observer, if not nil, is told what guest code logs.
 	Observer Observer
@@ -86,6 +87,7 @@ type Lab struct {
 	BPF     *bpf.Table // the BPF trampolines; see AttachProg
 
 	guest     *guest.Image
+	addrs     kernelAddrs
 	callback  uint64 // address of the gate that stands for callbacks
 	caller    uint64 // the function that calls guest functions, their parent
 	returnIP  uint64 // where a call into the guest ends
@@ -135,8 +137,18 @@ func New(opt Options) (*Lab, error) {
 	if opt.Seed == 0 {
 		opt.Seed = 1
 	}
+	addrs := recordedAddrs()
+	if opt.Guest.Kernel != nil {
+		var err error
+		if addrs, err = addrsOf(opt.Guest); err != nil {
+			return nil, err
+		}
+	}
+	if opt.Memory == 0 {
+		opt.Memory = memoryFor(opt.Guest)
+	}
 	l := &Lab{
-		Mem: opt.Engine.NewMemory(opt.Memory), Symbols: &guest.Symbols{}, guest: opt.Guest,
+		Mem: opt.Engine.NewMemory(opt.Memory), Symbols: &guest.Symbols{}, guest: opt.Guest, addrs: addrs,
 		ops: make(map[uint64]*ftracecore.Ops), nextOps: opsBase, params: make(map[uint64][]int), limits: opt.Limits, observer: opt.Observer, tracer: opt.Tracer,
 		seed: opt.Seed,
 	}
@@ -155,15 +167,18 @@ func (l *Lab) build(opt Options, profile ftracecore.Profile, design ftracecore.D
 		return err
 	}
 	l.Core = ftracecore.New(ftracecore.Config{
-		Text: l.Poker, Trampolines: l.tramps, Kallsyms: l.kallsyms, Addresses: kernelAddresses,
+		Text: l.Poker, Trampolines: l.tramps, Kallsyms: l.kallsyms, Addresses: l.addrs.Addresses,
 		Profile: profile, Design: design, Tracer: opt.Tracer, Explain: opt.Explain,
 		Mistakes: opt.Mistakes, Sched: opt.Sched,
 	})
 	l.bpf = newBPFKernel(l)
 	l.BPF = bpf.NewTable(l.Core, l.bpf)
-	if err := l.loadGuest(opt.Guest); err != nil {
-		return err
+	if opt.Guest.Kernel == nil {
+		if err := l.mapGuest(opt.Guest); err != nil {
+			return err
+		}
 	}
+	l.addSites(opt.Guest)
 	if err := l.addGates(); err != nil {
 		return err
 	}
@@ -180,17 +195,12 @@ func (l *Lab) build(opt Options, profile ftracecore.Profile, design ftracecore.D
 	return l.mapStacks()
 }
 
-// loadGuest maps the image and makes its sites known to ftrace.
-func (l *Lab) loadGuest(img *guest.Image) error {
+// mapGuest maps the image and enters its symbols.
+func (l *Lab) mapGuest(img *guest.Image) error {
 	if err := img.Map(l.Mem); err != nil {
 		return fmt.Errorf("%s: %w", img.Name, err)
 	}
 	l.Symbols.AddAll(img.Symbols.All())
-	ips := make([]uint64, len(img.Sites))
-	for i, s := range img.Sites {
-		ips[i] = s.IP
-	}
-	l.Core.AddSites(ips)
 	return nil
 }
 

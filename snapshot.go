@@ -71,7 +71,7 @@ func (l *Lab) Digest(w io.Writer) {
 		return true
 	})
 	buf = l.appendCode(l.appendCode(buf, l.tramps.plain), l.tramps.regs)
-	op, _ := l.Mem.ReadU64(functionTraceOp)
+	op, _ := l.Mem.ReadU64(l.addrs.traceOp)
 	buf = binary.LittleEndian.AppendUint64(buf, op)
 	for i := range l.Machine.NumCPU() {
 		buf = l.appendCPU(buf, l.Machine.CPU(i))

@@ -114,5 +114,5 @@ func (t *trampolines) poke(ip, target uint64) error { return t.lab.Poker.Retarge
 func (t *trampolines) SetTraceOp(ops *ftracecore.Ops) {
 	t.lab.ops[ops.Addr] = ops
 	// The page is the lab's own, so this cannot fail.
-	_ = t.lab.Mem.WriteU64(functionTraceOp, ops.Addr)
+	_ = t.lab.Mem.WriteU64(t.lab.addrs.traceOp, ops.Addr)
 }

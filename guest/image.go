@@ -5,6 +5,7 @@
 package guest
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -30,6 +31,8 @@ type Image struct {
 	// Params are the sizes in bytes of the parameters of functions, by name, as
 	// far as they are known. A built-in image knows those of its own.
 	Params map[string][]int
+	// Kernel is not nil where the image is a whole kernel.
+	Kernel *Kernel
 }
 
 // A Segment is a piece of an image with one set of permissions.
@@ -37,6 +40,7 @@ type Segment struct {
 	Name string
 	Addr uint64
 	Data []byte
+	Size uint64 // in memory, in bytes, where that is more than Data: the rest is zero
 	Perm emu.Perm
 }
 
@@ -87,6 +91,18 @@ type Site struct {
 	Offset int64  // of IP from the function's symbol; negative for padding in front of it
 	Kind   SiteKind
 	Bytes  []byte // as in the file, relocated, before conversion to a nop
+	// Invalid says that no function begins here: a kernel's ftrace leaves the
+	// site alone (ftrace_check_for_weak_functions).
+	Invalid bool
+}
+
+// Name is the site's name as available_filter_functions prints it: the function,
+// or for an invalid site one made of its offset.
+func (s Site) Name() string {
+	if s.Invalid {
+		return fmt.Sprintf("__ftrace_invalid_address___%d", s.Offset)
+	}
+	return s.Func
 }
 
 // Map puts the image into memory. If it fails memory is as it was.
@@ -103,11 +119,38 @@ func (img *Image) Map(mem *emu.Memory) error {
 }
 
 func (s Segment) mapInto(mem *emu.Memory) error {
-	size := (uint64(len(s.Data)) + emu.PageSize - 1) &^ (emu.PageSize - 1)
-	if err := mem.Map(s.Addr, size, s.Perm, s.Name); err != nil {
+	if err := mem.Map(s.Addr, s.pages(), s.Perm, s.Name); err != nil {
 		return err
 	}
-	return mem.Write(s.Addr, s.Data)
+	// What is mapped is zero: pages that stay so need no memory of their own.
+	var zero [emu.PageSize]byte
+	for off := 0; off < len(s.Data); {
+		end := off
+		for end < len(s.Data) && !bytes.HasPrefix(zero[:], s.Data[end:min(end+emu.PageSize, len(s.Data))]) {
+			end += emu.PageSize
+		}
+		if end > off {
+			if err := mem.Write(s.Addr+uint64(off), s.Data[off:min(end, len(s.Data))]); err != nil {
+				return err
+			}
+		}
+		off = end + emu.PageSize
+	}
+	return nil
+}
+
+// pages is the segment's size in memory, in whole pages.
+func (s Segment) pages() uint64 {
+	return (max(uint64(len(s.Data)), s.Size) + emu.PageSize - 1) &^ (emu.PageSize - 1)
+}
+
+// MemorySize is how many bytes Map takes.
+func (img *Image) MemorySize() uint64 {
+	total := uint64(0)
+	for _, s := range img.Segments {
+		total += s.pages()
+	}
+	return total
 }
 
 // Bytes returns a copy of n bytes of the image at addr, which must be in one segment.

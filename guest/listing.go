@@ -30,7 +30,7 @@ func (img *Image) SiteList() []SiteInfo {
 		s := (*from)[0]
 		*from = (*from)[1:]
 		out = append(out, SiteInfo{
-			IP: fmt.Sprintf("%#x", s.IP), Func: s.Func, Offset: s.Offset, Kind: s.Kind.String(),
+			IP: fmt.Sprintf("%#x", s.IP), Func: s.Name(), Offset: s.Offset, Kind: s.Kind.String(),
 			Ftrace: from == &sites, Bytes: hex.EncodeToString(s.Bytes),
 		})
 	}

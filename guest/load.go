@@ -56,12 +56,19 @@ func Placeholders(base uint64) func(string) (uint64, bool) {
 	}
 }
 
-// Load reads an x86-64 relocatable object (.o, .ko), places its sections,
-// relocates them as the kernel's module loader does (apply_relocate_add) and
-// turns its ftrace sites into nops (ftrace_module_init).
+// Load reads an x86-64 relocatable object (.o, .ko) or a kernel. Of an object it
+// places the sections, relocates them as the kernel's module loader does
+// (apply_relocate_add) and turns the ftrace sites into nops (ftrace_module_init).
 //
 // Sections that occupy memory are grouped by permission, the .init ones apart,
 // each group on pages of its own. Per-CPU data is placed as ordinary data.
+//
+// A linked kernel (vmlinux) or a bzImage that holds one is loaded at its own
+// addresses, whatever opt.Base says: its symbols are those of the symbol table
+// or, where it is stripped, of kallsyms; its sites are listed by __mcount_loc or
+// between the symbols __start_mcount_loc and __stop_mcount_loc. What the kernel
+// does to its code when it boots is left out, sites apart: alternatives are not
+// applied, retpolines and return thunks stay.
 //
 // A file that cannot be loaded gives a [*LoadError]; missing symbols give an
 // [*UndefinedError].
@@ -73,6 +80,20 @@ func Load(r io.ReaderAt, opt LoadOptions) (*Image, error) {
 		opt.Base = ModuleBase
 	}
 	l := &loader{opt: opt}
+	var head [bzMagic + 4]byte
+	if n, _ := r.ReadAt(head[:], 0); isBZImage(head[:n]) {
+		return loadBZImage(r, opt)
+	}
+	switch t, err := l.checkHeader(r); {
+	case err != nil:
+		return nil, err
+	case t == elf.ET_EXEC:
+		return l.loadKernel(r, nil)
+	case t == elf.ET_DYN:
+		return nil, l.errorf("", "linked already (%v), expected a relocatable object (ET_REL) or a kernel (ET_EXEC)", t)
+	case t != elf.ET_REL:
+		return nil, l.errorf("", "%s, expected a relocatable object (ET_REL)", constName(t, "ELF type", uint64(t)))
+	}
 	if err := l.open(r); err != nil {
 		return nil, err
 	}
@@ -133,9 +154,6 @@ func (l *loader) errorf(at, format string, args ...any) error {
 
 // open checks that r is the kind of file we load and reads its tables.
 func (l *loader) open(r io.ReaderAt) (err error) {
-	if err := l.checkHeader(r); err != nil {
-		return err
-	}
 	// debug/elf is not hardened against every damaged file.
 	defer func() {
 		if p := recover(); p != nil {
@@ -163,37 +181,31 @@ func (l *loader) open(r io.ReaderAt) (err error) {
 	return nil
 }
 
-// checkHeader looks at the ELF header's kind, class, order, machine and type.
-func (l *loader) checkHeader(r io.ReaderAt) error {
+// checkHeader looks at the ELF header's kind, class, order and machine, and returns
+// the file's type.
+func (l *loader) checkHeader(r io.ReaderAt) (elf.Type, error) {
 	var h [20]byte
 	n, err := r.ReadAt(h[:], 0)
 	switch {
 	case err != nil && err != io.EOF:
-		return fmt.Errorf("%s: %w", l.opt.Name, err)
+		return 0, fmt.Errorf("%s: %w", l.opt.Name, err)
 	case n == 0:
-		return l.errorf("", "empty file")
+		return 0, l.errorf("", "empty file")
 	case n < 4 || string(h[:4]) != elf.ELFMAG:
-		return l.errorf("", "not an ELF file: begins with % x, expected 7f 45 4c 46", h[:min(n, 4)])
+		return 0, l.errorf("", "not an ELF file: begins with % x, expected 7f 45 4c 46", h[:min(n, 4)])
 	case n < len(h):
-		return l.errorf("", "truncated: %d bytes, an ELF header has 64", n)
+		return 0, l.errorf("", "truncated: %d bytes, an ELF header has 64", n)
 	}
 	if c := elf.Class(h[elf.EI_CLASS]); c != elf.ELFCLASS64 {
-		return l.errorf("", "%s file, expected ELFCLASS64", constName(c, "ELF class", uint64(c)))
+		return 0, l.errorf("", "%s file, expected ELFCLASS64", constName(c, "ELF class", uint64(c)))
 	}
 	if d := elf.Data(h[elf.EI_DATA]); d != elf.ELFDATA2LSB {
-		return l.errorf("", "%s file, expected ELFDATA2LSB", constName(d, "ELF byte order", uint64(d)))
+		return 0, l.errorf("", "%s file, expected ELFDATA2LSB", constName(d, "ELF byte order", uint64(d)))
 	}
 	if m := elf.Machine(binary.LittleEndian.Uint16(h[18:])); m != elf.EM_X86_64 {
-		return l.errorf("", "code for %s, expected EM_X86_64", constName(m, "machine", uint64(m)))
+		return 0, l.errorf("", "code for %s, expected EM_X86_64", constName(m, "machine", uint64(m)))
 	}
-	switch t := elf.Type(binary.LittleEndian.Uint16(h[16:])); t {
-	case elf.ET_REL:
-		return nil
-	case elf.ET_EXEC, elf.ET_DYN:
-		return l.errorf("", "linked already (%v), expected a relocatable object (ET_REL)", t)
-	default:
-		return l.errorf("", "%s, expected a relocatable object (ET_REL)", constName(t, "ELF type", uint64(t)))
-	}
+	return elf.Type(binary.LittleEndian.Uint16(h[16:])), nil
 }
 
 // constName is the name of an ELF constant, or its kind and number where
