@@ -100,7 +100,7 @@ type looker struct {
 	results map[uint64]string   // what returned a value
 	base    uint64              // rsp at the first call
 	rbp     uint64              // and rbp
-	min     uint64              // the lowest address written
+	min     uint64              // the lowest address that was written or that rsp had
 }
 
 func (l *looker) lowest(r *run) uint64 {
@@ -119,8 +119,18 @@ func (l *looker) content(r *run, off, size int64) []string {
 	return out
 }
 
-func (l *looker) insn(uint64, []byte, *emu.Regs) {}
-func (l *looker) branch(_, _ uint64)             {}
+func (l *looker) branch(_, _ uint64) {}
+
+// insn follows rsp: where nothing is called, the frame reaches down to its
+// lowest value.
+func (l *looker) insn(ip uint64, _ []byte, regs *emu.Regs) {
+	if sp := regs.GPR[emu.RSP]; l.b.own(ip) && (l.min == 0 || sp < l.min) {
+		l.min = sp
+		if l.base == 0 {
+			l.rbp = regs.GPR[emu.RBP]
+		}
+	}
+}
 
 func (l *looker) gate(name string, ret, result uint64) {
 	if l.base == 0 && l.b.own(ret) {

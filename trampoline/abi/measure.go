@@ -56,7 +56,7 @@ func Measure(m trampoline.Maker, engine emu.Engine, ret trampoline.Return) (*Cos
 	if err != nil {
 		return nil, err
 	}
-	ms.cost.Stack = int(r.slot - ms.low(r))
+	ms.cost.Stack = int(r.slot - min(ms.lowest, r.slot))
 	ms.cost.StackLeft = len(ms.returns)
 	for i := range emu.RegNames {
 		if ms.saved[i] {
@@ -96,26 +96,26 @@ func (b *bench) typical(w watcher) (*run, error) {
 type meter struct {
 	b       *bench
 	cost    *Cost
-	lowest  uint64 // address written; 0: none yet
+	lowest  uint64 // address that was written or that rsp had; 0: none yet
 	saved   map[int]bool
 	returns []uint64 // the processor's return stack, without a limit
 	ret     bool     // the instruction being executed is a return
 }
 
-// low is the lowest address of the stack in use.
-func (m *meter) low(r *run) uint64 {
-	if m.lowest == 0 {
-		return r.slot
+// lower notes an address of the stack in use.
+func (m *meter) lower(addr uint64) {
+	if addr-stackBase < stackSize && (m.lowest == 0 || addr < m.lowest) {
+		m.lowest = addr
 	}
-	return m.lowest
 }
 
-func (m *meter) insn(ip uint64, code []byte, _ *emu.Regs) {
+func (m *meter) insn(ip uint64, code []byte, regs *emu.Regs) {
 	m.ret = false
 	if !m.b.own(ip) && ip != thunkAddr {
 		return
 	}
 	m.cost.Insns++
+	m.lower(regs.GPR[emu.RSP])
 	inst, err := x86.Decode(code)
 	if err != nil {
 		return // the engine has executed it, but what it does to control flow is not known
@@ -167,9 +167,7 @@ func (m *meter) access(ev *trace.Event) {
 	}
 	m.cost.Writes++
 	m.cost.WriteBytes += ev.Size
-	if ev.Addr-stackBase < stackSize && (m.lowest == 0 || ev.Addr < m.lowest) {
-		m.lowest = ev.Addr
-	}
+	m.lower(ev.Addr)
 	for i, v := range m.b.run.entry.GPR {
 		if ev.Size == 8 && v == ev.Value && i != emu.RSP {
 			m.saved[i] = true

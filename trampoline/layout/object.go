@@ -71,8 +71,8 @@ func (o *Object) load(base uint64, extern func(string) (uint64, bool)) (*guest.I
 	return guest.Load(bytes.NewReader(o.data), guest.LoadOptions{Name: o.name, Base: base, Extern: extern})
 }
 
-// find returns the entry and the executable bytes from there to the end of its
-// section.
+// find returns the entry and its executable bytes: as many as its symbol has, or
+// where that has no size all that follow in its section.
 func (o *Object) find(img *guest.Image) (addr uint64, code []byte, err error) {
 	addr, ok := img.Symbols.Lookup(o.entry)
 	if !ok {
@@ -90,7 +90,11 @@ func (o *Object) find(img *guest.Image) (addr uint64, code []byte, err error) {
 	}
 	for _, s := range img.Sections {
 		if s.Perm&emu.PermX != 0 && addr-s.Addr < s.Size {
-			code, err = img.Bytes(addr, s.Addr+s.Size-addr)
+			size := s.Addr + s.Size - addr
+			if sym, ok := img.Symbols.At(addr); ok && sym.Addr == addr && sym.Size > 0 {
+				size = sym.Size
+			}
+			code, err = img.Bytes(addr, size)
 			return addr, code, err
 		}
 	}

@@ -67,7 +67,7 @@ func TestObject(t *testing.T) {
 	require.Len(t, p.Segments, 2)
 	require.Equal(t, []string{
 		"push %rdi", "push %rdi", "incl 0xff7(%rip) # ffffffffc0201000", "call ffffffff81008000 <log_entry>",
-		"pop %rdi", "pop %rdi", "add $0x8,%rsp", "jmp ffffffff81001005 <body>", "ret",
+		"pop %rdi", "pop %rdi", "add $0x8,%rsp", "jmp ffffffff81001005 <body>",
 	}, instructions(t, m))
 
 	m, err = Open(file + ":other")
