@@ -86,7 +86,7 @@ func Compare(w Work, subjects []Subject) (*Comparison, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%s on %s: %w", w.Name, subjects[i].Name(), err)
 			}
-			ns[i] = append(ns[i], float64(d.Nanoseconds())/float64(s.n*w.Program.units()))
+			ns[i] = append(ns[i], float64(d.Nanoseconds())/float64(s.n*w.units()))
 			ratios[i] = append(ratios[i], ns[i][len(ns[i])-1]/ns[0][len(ns[0])-1])
 		}
 	}

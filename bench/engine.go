@@ -1,8 +1,6 @@
 package bench
 
 import (
-	"fmt"
-
 	"ftemu/emu"
 	"ftemu/trace"
 )
@@ -20,6 +18,8 @@ type guestMachine struct {
 	machine emu.Machine
 	cpu     emu.CPU
 	program *Program
+	entry   emu.Regs // all registers, as each call has them
+	out     emu.Regs // and as the last one left them
 }
 
 // newGuest makes a machine and loads a program.
@@ -35,6 +35,9 @@ func (s onEngine) newGuest(p *Program, tracer trace.Tracer) (*guestMachine, erro
 		return nil, err
 	}
 	g.machine, g.cpu = m, m.CPU(0)
+	g.entry = emu.Regs{RIP: Text, Flags: emu.FlagsReset}
+	r := &g.entry.GPR
+	r[emu.RSP], r[emu.RDI], r[emu.RSI], r[emu.RCX], r[emu.R8] = SP, p.RDI, p.RSI, p.RCX, p.R8
 	g.enter()
 	return g, nil
 }
@@ -66,12 +69,7 @@ func (g *guestMachine) close() error {
 
 // enter sets the registers as a call has them.
 func (g *guestMachine) enter() {
-	r, p := g.cpu.Regs(), g.program
-	r.RIP = Text
-	r.GPR[emu.RSP] = SP
-	r.GPR[emu.RAX], r.GPR[emu.RDX] = 0, 0
-	r.GPR[emu.RDI], r.GPR[emu.RSI] = p.RDI, p.RSI
-	r.GPR[emu.RCX], r.GPR[emu.R8] = p.RCX, p.R8
+	*g.cpu.Regs() = g.entry
 }
 
 // call calls the program.
@@ -81,7 +79,8 @@ func (g *guestMachine) call() error {
 	if stop.Reason != emu.StopUntil {
 		return stop
 	}
-	return g.program.Check(g.cpu.Regs().GPR[emu.RAX])
+	g.out = *g.cpu.Regs()
+	return g.program.Check(g.out.GPR[emu.RAX])
 }
 
 // repeat makes a load of something done n times.
@@ -112,14 +111,18 @@ func (s onEngine) Step(p *Program) (*Load, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := uint64(len(p.Code))
-	return repeat(g, func() error {
-		stop := g.cpu.Run(emu.Limits{Insns: 1})
-		if rip := g.cpu.Regs().RIP; stop.Reason != emu.StopInsns || rip-Text >= size {
-			return fmt.Errorf("step to %#x: %w", rip, stop)
+	step := func() error {
+		if stop := g.cpu.Run(emu.Limits{Insns: 1}); stop.Reason != emu.StopInsns {
+			return stop
 		}
-		return nil
-	}), nil
+		if g.cpu.Regs().RIP != Done {
+			return nil
+		}
+		err := p.Check(g.cpu.Regs().GPR[emu.RAX])
+		g.enter()
+		return err
+	}
+	return repeat(g, step), nil
 }
 
 // A countingTracer counts instructions.

@@ -40,10 +40,10 @@ type Program struct {
 	PerInstruction bool   // times are for an instruction, not for a call
 }
 
-// units is how many of the work's units one call of the program is.
-func (p *Program) units() int {
-	if p.PerInstruction {
-		return p.Insns
+// units is how many of the work's units one run is.
+func (w *Work) units() int {
+	if w.Program.PerInstruction && w.kind != kindStep {
+		return w.Program.Insns
 	}
 	return 1
 }
@@ -55,13 +55,13 @@ const dataWord = 0x0123456789abcdef
 func Works() []Work {
 	const rdi, rsi = 5, 0x1234567
 	mixedRAX, mixedInsns := mixedModel()
-	shortCall := Program{Code: short, RDI: rdi, RSI: rsi, RAX: rdi + rdi + rsi ^ rsi, Insns: 4}
+	shortCall := Program{Code: short, RDI: rdi, RSI: rsi, RAX: (rdi + rsi) ^ rsi, Insns: 4}
 	mixedCode := Program{Code: mixed, RDI: Data, RSI: mixedWords, R8: Data + DataSize/2, RAX: mixedRAX, Insns: mixedInsns, PerInstruction: true}
 	return []Work{
 		{Name: "call", Text: "call of a 4-instruction function, registers set and read", Unit: "call",
 			AtLeast: 30, Stretch: 60, kind: kindCall, Program: shortCall},
 		{Name: "step", Text: "single step with RIP read", Unit: "step",
-			AtLeast: 20, Stretch: 60, kind: kindStep, Program: Program{Code: endless(), RDI: rdi, RSI: rsi}},
+			AtLeast: 20, Stretch: 60, kind: kindStep, Program: mixedCode},
 		{Name: "traced", Text: "every instruction traced to a Go tracer", Unit: "instruction",
 			AtLeast: 3, Stretch: 8, kind: kindTraced, Program: mixedCode},
 		{Name: "patch", Text: "patch a site and run 50 instructions through it", Unit: "patch and run",
@@ -104,7 +104,8 @@ type Subject interface {
 type Loads interface {
 	// Call calls the program.
 	Call(p *Program) (*Load, error)
-	// Step executes one instruction of the program, without end, and reads RIP.
+	// Step executes one instruction of the program and reads RIP; when the
+	// program has returned it is called anew. A run of n is n steps.
 	Step(p *Program) (*Load, error)
 	// Traced calls the program and tells a Go function of every instruction.
 	Traced(p *Program) (*Load, error)
@@ -178,4 +179,4 @@ func Names(works []Work) string {
 }
 
 // PerUnit turns the time of one run into that of a unit of the work.
-func (w *Work) PerUnit(ns float64) float64 { return ns / float64(w.Program.units()) }
+func (w *Work) PerUnit(ns float64) float64 { return ns / float64(w.units()) }

@@ -19,13 +19,13 @@ static int remove_cache(void *uc, uint64_t addr, uint64_t size) {
 import "C"
 
 import (
-	"fmt"
 	"syscall"
 	"unsafe"
 
 	uc "github.com/unicorn-engine/unicorn/bindings/go/unicorn"
 
 	"ftemu/bench"
+	"ftemu/emu"
 )
 
 // New returns Unicorn as a subject of the comparison.
@@ -35,18 +35,24 @@ type subject struct{}
 
 func (subject) Name() string { return "unicorn, driven directly" }
 
-// argRegs are set for each call, in the order of args.
-var argRegs = []int{
-	uc.X86_REG_RSP, uc.X86_REG_RAX, uc.X86_REG_RDX, uc.X86_REG_RDI, uc.X86_REG_RSI, uc.X86_REG_RCX, uc.X86_REG_R8,
+// allRegs is the register file in the order of emu.Regs, whose first four words
+// behind the general registers it has too. They are set before each call, which sets RIP
+// itself, and read after it.
+var allRegs = []int{
+	uc.X86_REG_RAX, uc.X86_REG_RCX, uc.X86_REG_RDX, uc.X86_REG_RBX,
+	uc.X86_REG_RSP, uc.X86_REG_RBP, uc.X86_REG_RSI, uc.X86_REG_RDI,
+	uc.X86_REG_R8, uc.X86_REG_R9, uc.X86_REG_R10, uc.X86_REG_R11,
+	uc.X86_REG_R12, uc.X86_REG_R13, uc.X86_REG_R14, uc.X86_REG_R15,
+	uc.X86_REG_RFLAGS,
 }
 
 // A guest is one instance with a program.
 type guest struct {
 	u       uc.Unicorn
 	program *bench.Program
-	in      *uc.RegBatch
-	args    []uint64
-	mem     []byte // text, data and stack, one after the other
+	batch   *uc.RegBatch
+	regs    []uint64 // on entry
+	mem     []byte   // text, data and stack, one after the other
 }
 
 // The memory of a guest: offsets in mem.
@@ -57,7 +63,9 @@ const (
 )
 
 func newGuest(p *bench.Program) (*guest, error) {
-	g := &guest{program: p, args: []uint64{bench.SP, 0, 0, p.RDI, p.RSI, p.RCX, p.R8}}
+	g := &guest{program: p, regs: make([]uint64, len(allRegs))}
+	g.regs[emu.RSP], g.regs[emu.RDI], g.regs[emu.RSI] = bench.SP, p.RDI, p.RSI
+	g.regs[emu.RCX], g.regs[emu.R8], g.regs[len(allRegs)-1] = p.RCX, p.R8, emu.FlagsReset
 	var err error
 	g.mem, err = syscall.Mmap(-1, 0, memSize, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
@@ -91,7 +99,7 @@ func (g *guest) open() (err error) {
 			return err
 		}
 	}
-	g.in, err = uc.NewRegBatch(argRegs)
+	g.batch, err = uc.NewRegBatch(allRegs)
 	return err
 }
 
@@ -107,17 +115,17 @@ func (g *guest) close() error {
 }
 
 func (g *guest) call() error {
-	if err := g.in.Write(g.u, g.args); err != nil {
+	if err := g.batch.Write(g.u, g.regs); err != nil {
 		return err
 	}
 	if err := g.u.Start(bench.Text, bench.Done); err != nil {
 		return err
 	}
-	rax, err := g.u.RegRead(uc.X86_REG_RAX)
+	regs, err := g.batch.ReadFast(g.u)
 	if err != nil {
 		return err
 	}
-	return g.program.Check(rax)
+	return g.program.Check(regs[emu.RAX])
 }
 
 func repeat(g *guest, once func() error) *bench.Load {
@@ -147,21 +155,30 @@ func (subject) Step(p *bench.Program) (*bench.Load, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := g.in.Write(g.u, g.args); err != nil {
+	if err := g.batch.Write(g.u, g.regs); err != nil {
 		return nil, err
 	}
-	rip, size := uint64(bench.Text), uint64(len(p.Code))
+	rip := uint64(bench.Text)
 	one := &uc.UcOptions{Count: 1}
-	return repeat(g, func() error {
-		err := g.u.StartWithOptions(rip, 0, one)
+	step := func() error {
+		err := g.u.StartWithOptions(rip, bench.Done, one)
 		if err != nil {
 			return err
 		}
-		if rip, err = g.u.RegRead(uc.X86_REG_RIP); err == nil && rip-bench.Text >= size {
-			err = fmt.Errorf("step to %#x", rip)
+		if rip, err = g.u.RegRead(uc.X86_REG_RIP); rip != bench.Done {
+			return err
 		}
-		return err
-	}), nil
+		regs, err := g.batch.ReadFast(g.u)
+		if err != nil {
+			return err
+		}
+		if err := p.Check(regs[emu.RAX]); err != nil {
+			return err
+		}
+		rip = bench.Text
+		return g.batch.Write(g.u, g.regs)
+	}
+	return repeat(g, step), nil
 }
 
 func (subject) Traced(p *bench.Program) (*bench.Load, error) {
