@@ -161,9 +161,6 @@ func newEngine(s *script.Script, opt *Options) (*engine, error) {
 
 func (e *engine) close() {
 	for _, w := range e.worlds {
-		for _, t := range w.threads {
-			t.kill()
-		}
 		w.close()
 	}
 }

@@ -21,6 +21,7 @@ const (
 	evPoke                    // go on behind a store to code or a sync
 	evGrace                   // wait for CPUs to leave guest code
 	evInsn                    // execute a guest instruction that others can influence
+	evDone                    // nothing: the thread has ended
 )
 
 // An event is where a thread stands: what it does when it is next resumed.
@@ -53,6 +54,8 @@ func (e event) what() string {
 		return "unlock " + e.lock.Name
 	case evGrace:
 		return "grace period " + e.text
+	case evDone:
+		return "finished"
 	}
 	return e.text
 }
@@ -74,6 +77,7 @@ type thread struct {
 	next     func() (event, bool)
 	stop     func()
 	give     func(event) bool
+	started  bool
 	killed   bool
 	finished bool
 	at       event
@@ -94,33 +98,55 @@ type thread struct {
 
 // begin makes the thread ready to run from its start.
 func (t *thread) begin() {
-	t.killed, t.finished, t.inCall = false, false, false
+	t.killed, t.finished, t.inCall, t.started = false, false, false, false
 	t.line, t.calls, t.hist, t.variant = 0, 0, 0, 0
 	t.res, t.results, t.locks = nil, nil, nil
 	t.at = event{kind: evStart}
 	t.judged, t.task = judgement{}, ftracecore.Task{}
-	t.next, t.stop = coroutine(func(yield func(event) bool) {
-		defer func() {
-			if p := recover(); p != nil {
-				if _, ok := p.(abandoned); !ok {
-					panic(p)
+	if t.next == nil {
+		// One coroutine serves all executions.
+		t.next, t.stop = coroutine(func(yield func(event) bool) {
+			t.give = yield
+			for {
+				t.once()
+				if !yield(event{kind: evDone}) {
+					return
 				}
 			}
-		}()
-		t.give = yield
-		t.body()
-	})
+		})
+	}
 }
 
-// kill ends a thread that may be anywhere.
+// once runs the thread's body in one execution, to its end or until it is
+// abandoned.
+func (t *thread) once() {
+	defer func() {
+		if p := recover(); p != nil {
+			if _, ok := p.(abandoned); !ok {
+				panic(p)
+			}
+		}
+	}()
+	t.body()
+}
+
+// kill takes a thread out of an execution, wherever it is.
 func (t *thread) kill() {
+	if !t.started || t.finished {
+		return
+	}
+	t.killed = true
+	t.world.cur = t
+	t.world.lab().Core.SetTask(&t.task)
+	t.next()
+	t.world.cur = nil
+}
+
+// close ends the thread for good.
+func (t *thread) close() {
+	t.kill()
 	if t.stop != nil {
-		t.killed = true
-		t.world.cur = t
-		t.world.lab().Core.SetTask(&t.task)
 		t.stop()
-		t.world.cur = nil
-		t.stop = nil
 	}
 }
 
@@ -146,13 +172,10 @@ func (t *thread) resume() {
 	}
 	t.remember()
 	w.lab().Core.SetTask(&t.task)
-	ev, ok := t.next()
+	t.started = true
+	t.at, _ = t.next()
 	w.cur = nil
-	if !ok {
-		t.finished, t.at = true, event{kind: evPoint, text: "finished"}
-		return
-	}
-	t.at = ev
+	t.finished = t.at.kind == evDone
 }
 
 // remember folds what the thread is about to do into its history.
@@ -176,7 +199,7 @@ func (t *thread) remember() {
 
 // yield stops the thread before an event, until it is resumed.
 func (t *thread) yield(e event) {
-	if t.killed || !t.give(e) {
+	if t.killed || !t.give(e) || t.killed {
 		t.killed = true
 		panic(abandoned{})
 	}

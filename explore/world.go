@@ -93,7 +93,12 @@ func newWorld(s *script.Script, opt *Options) (*world, error) {
 	return w, nil
 }
 
-func (w *world) close() { w.run.Close() }
+func (w *world) close() {
+	for _, t := range w.threads {
+		t.close()
+	}
+	w.run.Close()
+}
 
 // reset brings the state before the threads back.
 func (w *world) reset() error {
