@@ -409,14 +409,34 @@ var ownForms = [...]ownForm{
 }
 
 // vexForms are instructions without ModRM, or with a fixed one, in the VEX
-// encoding; x86asm reads a ModRM byte behind the first two that is not there.
+// encoding: x86asm reads a ModRM byte behind the first two that is not there.
+// A bit that is zero in mask does not matter.
 var vexForms = [...]struct {
-	op   x86asm.Op
-	code string
+	op         x86asm.Op
+	code, mask string
 }{
-	{x86asm.VZEROUPPER, "\xc5\xf8\x77"},
-	{x86asm.VZEROALL, "\xc5\xfc\x77"},
-	{OpTILERELEASE, "\xc4\xe2\x78\x49\xc0"},
+	{x86asm.VZEROUPPER, "\xc5\x78\x77", "\xff\x7f\xff"},
+	{x86asm.VZEROALL, "\xc5\x7c\x77", "\xff\x7f\xff"},
+	{x86asm.VZEROUPPER, "\xc4\x01\x78\x77", "\xff\x1f\x7f\xff"},
+	{x86asm.VZEROALL, "\xc4\x01\x7c\x77", "\xff\x1f\x7f\xff"},
+	{OpTILERELEASE, "\xc4\xe2\x78\x49\xc0", "\xff\xff\xff\xff\xff"},
+}
+
+// vexForm finds the entry of vexForms that op begins with.
+func vexForm(op []byte) (x86asm.Op, int) {
+next:
+	for _, f := range vexForms {
+		if len(op) < len(f.code) {
+			continue
+		}
+		for i := range len(f.code) {
+			if op[i]&f.mask[i] != f.code[i] {
+				continue next
+			}
+		}
+		return f.op, len(f.code)
+	}
+	return 0, 0
 }
 
 var errNotOwn = errors.New("not one of ownForms")
@@ -424,10 +444,8 @@ var errNotOwn = errors.New("not one of ownForms")
 // decodeOwn decodes what x86asm gets wrong, or returns errNotOwn.
 func decodeOwn(code []byte, p Prefixes) (x86asm.Inst, error) {
 	op := code[p.N:]
-	for _, f := range vexForms {
-		if p.N == 0 && strings.HasPrefix(string(op), f.code) {
-			return x86asm.Inst{Op: f.op, Mode: 64, AddrSize: 64, DataSize: 32, Len: len(f.code)}, nil
-		}
+	if op, n := vexForm(op); n > 0 && p.N == 0 {
+		return x86asm.Inst{Op: op, Mode: 64, AddrSize: 64, DataSize: 32, Len: n}, nil
 	}
 	if len(op) < 2 || op[0] != 0x0f {
 		return x86asm.Inst{}, errNotOwn
