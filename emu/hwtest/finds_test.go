@@ -2,7 +2,9 @@ package hwtest
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -152,5 +154,34 @@ func TestEverySupportedInstructionHasForms(t *testing.T) {
 	}
 	for name, why := range Exempt {
 		require.True(t, supported[name], "%s is exempt (%s), but not supported", name, why)
+	}
+}
+
+// lengthFinds reads testdata/lengths.txt: instructions, with what followed.
+func lengthFinds(t *testing.T) (insns, all [][]byte) {
+	text, err := os.ReadFile("testdata/lengths.txt")
+	require.NoError(t, err)
+	for _, line := range strings.Split(string(text), "\n") {
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		insn, rest, ok := strings.Cut(line, "|")
+		require.True(t, ok, line)
+		b, err := hex.DecodeString(strings.TrimSpace(insn))
+		require.NoError(t, err)
+		more, err := hex.DecodeString(strings.TrimSpace(rest))
+		require.NoError(t, err)
+		insns, all = append(insns, b), append(all, slices.Concat(b, more))
+	}
+	return insns, all
+}
+
+func TestLengthFindsInDecoder(t *testing.T) {
+	insns, all := lengthFinds(t)
+	require.NotEmpty(t, insns)
+	for i, code := range all {
+		in, err := x86.Decode(code)
+		require.NoError(t, err, "% x", code)
+		require.Equal(t, len(insns[i]), in.Len, "% x", code)
 	}
 }

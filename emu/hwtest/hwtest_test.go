@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"ftemu/emu"
 	"ftemu/x86"
 )
 
@@ -182,4 +183,17 @@ func TestProcessorHasNoSystemCalls(t *testing.T) {
 	require.NoError(t, h.Run([]Case{c, after}, r[:]))
 	require.NotEqual(t, noTrap, r[0].Trap)
 	require.Equal(t, noTrap, r[1].Trap)
+}
+
+func TestLengthFindsOnProcessor(t *testing.T) {
+	l, err := NewLengths(processor(t), 1)
+	require.NoError(t, err)
+	var state emu.Regs
+	state.Flags = emu.FlagsReset
+	_, all := lengthFinds(t)
+	for _, code := range all {
+		agreed := l.Agreed
+		require.NoError(t, l.one(code, &state), "% x", code)
+		require.Equal(t, agreed+1, l.Agreed, "% x is no instruction to the processor", code)
+	}
 }
