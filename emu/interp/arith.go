@@ -17,8 +17,8 @@ var arithForms = []form{
 	{x86asm.XOR, inside, buildALU(xor, xors)},
 	{x86asm.CMP, inside, buildCompare(sub, cmps)},
 	{x86asm.TEST, inside, buildCompare(and, tests)},
-	{x86asm.INC, inside, buildUnary(inc, incReg)},
-	{x86asm.DEC, inside, buildUnary(dec, decReg)},
+	{x86asm.INC, inside, buildUnary(inc, &unary{incReg, incQuick})},
+	{x86asm.DEC, inside, buildUnary(dec, &unary{decReg, decQuick})},
 	{x86asm.NEG, inside, buildUnary(neg, nil)},
 	{x86asm.NOT, inside, buildUnary(not, nil)},
 }
@@ -112,8 +112,11 @@ func buildCompare(alu aluFunc, s specialised) func(*op, *x86.Inst) bool {
 	}
 }
 
+// A unary is the operation of a register, with flags and without.
+type unary struct{ fn, noFlags func(*cpu, *op) status }
+
 // buildUnary makes a = alu(a).
-func buildUnary(alu aluFunc, reg func(*cpu, *op) status) func(*op, *x86.Inst) bool {
+func buildUnary(alu aluFunc, reg *unary) func(*op, *x86.Inst) bool {
 	return func(o *op, in *x86.Inst) bool {
 		if !o.oneOperand(in) {
 			return false
@@ -122,7 +125,7 @@ func buildUnary(alu aluFunc, reg func(*cpu, *op) status) func(*op, *x86.Inst) bo
 		o.b = operand{kind: inImm, size: o.size}
 		o.fn = aluAny
 		if o.a.kind == inReg && o.size >= 4 && reg != nil {
-			o.fn = reg
+			o.fn, o.noFlags = reg.fn, reg.noFlags
 		}
 		return true
 	}
@@ -164,13 +167,13 @@ func compareAny(c *cpu, o *op) status {
 // with a memory destination are aluAny's: read-modify-write is rare.
 
 var (
-	adds  = specialised{regVal: addRegVal, regMem: addRegMem}
-	subs  = specialised{regVal: subRegVal, regMem: subRegMem}
-	ands  = specialised{regVal: andRegVal, regMem: andRegMem}
-	ors   = specialised{regVal: orRegVal, regMem: orRegMem}
-	xors  = specialised{regVal: xorRegVal, regMem: xorRegMem}
-	cmps  = specialised{regVal: cmpRegVal, regMem: cmpRegMem, memVal: cmpMemVal}
-	tests = specialised{regVal: testRegVal, memVal: testMemVal}
+	adds  = specialised{addRegVal, addRegMem, nil, addQuick, addMemQuick, sets}
+	subs  = specialised{subRegVal, subRegMem, nil, subQuick, subMemQuick, sets}
+	ands  = specialised{andRegVal, andRegMem, nil, andQuick, andMemQuick, sets}
+	ors   = specialised{orRegVal, orRegMem, nil, orQuick, orMemQuick, sets}
+	xors  = specialised{xorRegVal, xorRegMem, nil, xorQuick, xorMemQuick, sets}
+	cmps  = specialised{regVal: cmpRegVal, regMem: cmpRegMem, memVal: cmpMemVal, flow: sets}
+	tests = specialised{regVal: testRegVal, memVal: testMemVal, flow: sets}
 )
 
 func addRegVal(c *cpu, o *op) status {

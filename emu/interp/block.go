@@ -175,7 +175,7 @@ func (c *cpu) sameCode(b *block) bool {
 func (c *cpu) build(addr uint64, old *block) *block {
 	b := &block{start: addr, end: addr, epoch: c.epoch, gates: c.m.gatesVersion}
 	if b.gate = c.m.gates.At(addr); b.gate != nil {
-		b.ops = []op{{fn: execGate, ip: addr, next: addr, place: alone}}
+		b.ops = []op{{fn: execGate, quick: execGate, ip: addr, next: addr, place: alone}}
 		c.m.blocks.put(b)
 		return b
 	}
@@ -214,6 +214,7 @@ func (c *cpu) build(addr uint64, old *block) *block {
 	}
 	b.code = bytes.Clone(window[:b.end-addr])
 	b.ops = slices.Clone(ops[:n])
+	chooseQuick(b.ops)
 	b.page = [2]*emu.Page{c.mem.Page(addr), c.mem.Page(b.end - 1)}
 	b.versions = [2]uint64{b.page[0].Version, b.page[1].Version}
 	c.m.blocks.put(b)
@@ -263,7 +264,7 @@ type place uint8
 const (
 	inside place = iota // anywhere
 	last                // at its end: what follows is seldom executed next
-	alone               // by itself: it needs to know the number of instructions executed
+	alone               // by itself: it needs to know the number of instructions executed, or ends the run
 )
 
 // compile decodes the instruction at ip into o, or sets c.stop.

@@ -18,9 +18,9 @@ var controlForms = []form{
 	{x86asm.LOOP, last, buildCounter(func(c *cpu, o *op) bool { return c.countDown(o) != 0 })},
 	{x86asm.LOOPE, last, buildCounter(func(c *cpu, o *op) bool { return c.countDown(o) != 0 && c.flags.zf() })},
 	{x86asm.LOOPNE, last, buildCounter(func(c *cpu, o *op) bool { return c.countDown(o) != 0 && !c.flags.zf() })},
-	{x86asm.INT, last, buildInt3},
-	{x86asm.UD2, last, buildUD2},
-	{x86asm.HLT, last, buildHlt},
+	{x86asm.INT, alone, buildInt3},
+	{x86asm.UD2, alone, buildUD2},
+	{x86asm.HLT, alone, buildHlt},
 }
 
 func buildJmp(o *op, in *x86.Inst) bool {

@@ -12,11 +12,12 @@ import (
 // A cpu executes. While it runs the status flags are in flags, not in
 // regs.Flags; regs.RIP is right only between blocks.
 type cpu struct {
-	regs  emu.Regs
-	flags flags
-	mem   *emu.Memory
-	m     *machine
-	id    int
+	regs   emu.Regs
+	flags  flags
+	packed uint64 // what regs.Flags was when flags were last brought there
+	mem    *emu.Memory
+	m      *machine
+	id     int
 
 	left  uint64 // how many more instructions this run may execute
 	total uint64 // left plus the instructions executed since the CPU was made
@@ -39,7 +40,8 @@ type cpu struct {
 	at        uint64   // the instruction being traced
 	deadline  time.Duration
 	interrupt atomic.Bool
-	event     trace.Event // reused for every event
+	event     trace.Event // reused for every event but those of instructions
+	insn      trace.Event // reused for those
 }
 
 func (c *cpu) ID() int             { return c.id }
@@ -60,10 +62,21 @@ const (
 	moved               // done; regs.RIP is set, but that was no branch
 	fault               // nothing was done; stop says why
 	halt                // done, regs.RIP is set; stop says why the run ends
+
+	unstepped // nothing was done, and there is nothing to say (an answer of cpu.step)
 )
 
 // Run implements emu.CPU.
 func (c *cpu) Run(lim emu.Limits) (stop emu.Stop) {
+	if lim.Insns == 1 && !lim.UseUntil && lim.Time == 0 {
+		if st := c.step(); st != unstepped {
+			if stop.Reason, stop.Insns = emu.StopInsns, 1; st == fault {
+				stop = c.stop
+			}
+			stop.RIP = c.regs.RIP
+			return stop
+		}
+	}
 	// A gate or trap may run its own CPU: keep the outer run's bounds.
 	left, pause, deadline := c.left, c.pause, c.deadline
 	budget := lim.Insns
@@ -77,9 +90,13 @@ func (c *cpu) Run(lim emu.Limits) (stop emu.Stop) {
 		c.setPause(clockInterval)
 	}
 	c.sync()
-	c.flags.unpack(c.regs.Flags)
+	if c.regs.Flags != c.packed {
+		c.flags.unpack(c.regs.Flags)
+	}
 
-	if stop.Reason = c.loop(&lim); stop.Reason == 0 {
+	if reason := c.loop(&lim); reason != 0 {
+		stop.Reason = reason
+	} else {
 		stop = c.stop
 	}
 
@@ -89,6 +106,57 @@ func (c *cpu) Run(lim emu.Limits) (stop emu.Stop) {
 	c.left, c.pause, c.deadline = left, pause, deadline
 	return stop
 }
+
+// step executes one instruction if that is a simple matter: one that is decoded
+// and needs no care, with nobody watching. Otherwise it does nothing and answers
+// unstepped.
+func (c *cpu) step() status {
+	c.sync()
+	b, i := c.resume, c.resumeAt
+	if rip := c.regs.RIP; b == nil || b.ops[i].ip != rip || b.epoch != c.epoch {
+		b, i = c.m.blocks.slots[c.m.blocks.slot(rip)], 0
+		if b == nil || b.start != rip || b.epoch != c.epoch {
+			return unstepped
+		}
+	}
+	o := &b.ops[i]
+	if o.place == alone || c.m.mask&cpuEvents != 0 || c.interrupt.Load() {
+		return unstepped
+	}
+	if c.regs.Flags != c.packed {
+		c.flags.unpack(c.regs.Flags)
+	}
+	st := o.fn(c, o)
+	switch st {
+	case next:
+		c.regs.RIP = o.next
+		if i++; i == len(b.ops) {
+			b = nil
+		}
+	case dirty:
+		c.regs.RIP = o.next
+		b = nil
+	case jump:
+		b = nil
+	}
+	if st != fault {
+		c.total++
+	}
+	c.resumeAt = i
+	if c.resume != b {
+		c.resume = b
+	}
+	if o.flow != keeps {
+		c.packFlags()
+	}
+	return st
+}
+
+// Events that come from within instructions.
+const (
+	watchedEvents = 1<<trace.Insn | 1<<trace.Branch | 1<<trace.Mem // they take a run loop of their own
+	cpuEvents     = watchedEvents | 1<<trace.Trap
+)
 
 // setPause makes the run look at the clock after n more instructions.
 func (c *cpu) setPause(n uint64) { c.pause = c.left - min(c.left, n) }
@@ -125,35 +193,34 @@ func (c *cpu) leaveGo() {
 // packFlags brings regs.Flags up to date.
 func (c *cpu) packFlags() {
 	c.regs.Flags = c.regs.Flags&^emu.FlagsStatus | c.flags.pack() | emu.FlagsFixed
+	c.packed = c.regs.Flags
 }
 
 // loop executes blocks until something stops the run. It answers 0 where
 // c.stop says what.
 func (c *cpu) loop(lim *emu.Limits) emu.StopReason {
-	traced := c.m.mask&(1<<trace.Insn|1<<trace.Branch|1<<trace.Mem) != 0
+	traced := c.m.mask&watchedEvents != 0
 	useUntil, until := lim.UseUntil, lim.Until
+	b, i := c.resumed() // what is executed next: the rest of a block, or to be looked up
 	for first := true; ; first = false {
 		rip := c.regs.RIP
 		if c.interrupt.Load() {
 			c.interrupt.Store(false)
-			return emu.StopRequested
+			return c.leave(b, i, emu.StopRequested)
 		}
 		if useUntil && rip == until && !first {
-			return emu.StopUntil
+			return c.leave(b, i, emu.StopUntil)
 		}
 		if c.left <= c.pause {
 			if c.left == 0 {
-				return emu.StopInsns
+				return c.leave(b, i, emu.StopInsns)
 			}
 			if c.m.now() >= c.deadline {
-				return emu.StopTime
+				return c.leave(b, i, emu.StopTime)
 			}
 			c.setPause(clockInterval)
 		}
-
-		b, i := c.resume, c.resumeAt
-		if b == nil || b.ops[i].ip != rip || !c.good(b) {
-			i = 0
+		if b == nil {
 			blocks := &c.m.blocks
 			if b = blocks.slots[blocks.slot(rip)]; b == nil || b.start != rip || b.epoch != c.epoch {
 				if b = c.find(rip); b == nil {
@@ -161,44 +228,48 @@ func (c *cpu) loop(lim *emu.Limits) emu.StopReason {
 				}
 			}
 		}
+
 		ops := b.ops[i:]
+		whole := true
 		if uint64(len(ops)) > c.left {
-			ops = ops[:c.left]
+			ops, whole = ops[:c.left], false
 		}
 		c.once = traced
 		if useUntil && until-rip < b.end-rip {
-			ops = upTo(ops, until)
+			ops, whole = upTo(ops, until), false
 			c.once = traced || until == rip // iterations are instructions: the second one is not executed
 		}
-
 		var n int
 		var st status
 		if b.gate != nil || traced {
 			c.block = b
 		}
-		if traced {
+		switch {
+		case traced:
 			n, st = c.runTraced(ops)
-		} else {
+		case whole:
+			n, st = c.runWhole(ops)
+		default:
 			n, st = c.run(ops)
 		}
 		c.left -= uint64(n)
 
-		if st == jump {
-			if c.resume != nil {
-				c.resume = nil
+		switch st {
+		case jump:
+			if b, i = nil, 0; useUntil && c.regs.RIP == until {
+				return emu.StopUntil
 			}
 			continue
-		}
-		if st == next && i+n < len(b.ops) {
-			if c.resumeAt = i + n; c.resume != b {
-				c.resume = b
-			}
-		} else {
-			c.resume = nil
-		}
-		switch st {
-		case next, dirty:
+		case next:
 			c.regs.RIP = ops[n-1].next
+			if i += n; i == len(b.ops) {
+				b, i = nil, 0
+			}
+		case dirty:
+			c.regs.RIP = ops[n-1].next
+			b, i = nil, 0
+		case moved:
+			b, i = nil, 0
 		case fault:
 			c.regs.RIP = ops[n-1].ip
 			c.left++
@@ -211,6 +282,25 @@ func (c *cpu) loop(lim *emu.Limits) emu.StopReason {
 	}
 }
 
+// leave ends a run at the i-th operation of b, or anywhere if b is nil.
+func (c *cpu) leave(b *block, i int, reason emu.StopReason) emu.StopReason {
+	c.resume, c.resumeAt = b, i
+	return reason
+}
+
+// resumed returns where the last run left, if this one begins there.
+func (c *cpu) resumed() (*block, int) {
+	b, i := c.resume, c.resumeAt
+	if b == nil {
+		return nil, 0
+	}
+	c.resume = nil
+	if b.ops[i].ip != c.regs.RIP || !c.good(b) {
+		return nil, 0
+	}
+	return b, i
+}
+
 // upTo returns the operations before the one at address end, all if that is
 // the first or none.
 func upTo(ops []op, end uint64) []op {
@@ -220,6 +310,18 @@ func upTo(ops []op, end uint64) []op {
 		}
 	}
 	return ops
+}
+
+// runWhole is run for operations after which nobody looks at the flags that the
+// last of them sets anew: those to the end of a block.
+func (c *cpu) runWhole(ops []op) (int, status) {
+	for i := range ops {
+		o := &ops[i]
+		if st := o.quick(c, o); st != next {
+			return i + 1, st
+		}
+	}
+	return len(ops), next
 }
 
 // run executes ops until one does not answer next. It returns how many it
@@ -237,14 +339,16 @@ func (c *cpu) run(ops []op) (int, status) {
 // runTraced is run for a tracer of instructions, branches or accesses. A tracer
 // may change code, for the instructions after the one it was told of.
 func (c *cpu) runTraced(ops []op) (int, status) {
+	insns := c.m.mask.Has(trace.Insn) && c.block.gate == nil
+	branches := c.m.mask.Has(trace.Branch)
 	for i := range ops {
 		o := &ops[i]
 		c.at = o.ip
-		if c.block.gate == nil {
+		if insns {
 			c.traceInsn(o)
 		}
 		st := o.fn(c, o)
-		if target := c.regs.RIP; st == jump && target != o.next && c.m.mask.Has(trace.Branch) {
+		if target := c.regs.RIP; st == jump && branches && target != o.next {
 			c.trace(trace.Event{Kind: trace.Branch, IP: o.ip, Addr: target})
 			c.regs.RIP = target
 		}
@@ -258,12 +362,15 @@ func (c *cpu) runTraced(ops []op) (int, status) {
 	return len(ops), next
 }
 
-// traceInsn announces the instruction o.
+// traceInsn announces the instruction o. This is trace with less to copy.
 func (c *cpu) traceInsn(o *op) {
-	if c.m.mask.Has(trace.Insn) {
-		code := c.block.code[o.ip-c.block.start : o.next-c.block.start]
-		c.trace(trace.Event{Kind: trace.Insn, IP: o.ip, Size: len(code), New: code})
-	}
+	c.packFlags()
+	c.regs.RIP = o.ip
+	ev := &c.insn
+	ev.Kind, ev.CPU, ev.IP = trace.Insn, c.id, o.ip
+	ev.New = c.block.code[o.ip-c.block.start : o.next-c.block.start]
+	ev.Size = len(ev.New)
+	c.m.tracer.Trace(ev)
 }
 
 // trace passes an event on, with the registers in order for the tracer to read.

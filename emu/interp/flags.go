@@ -72,11 +72,10 @@ func (f *flags) unpack(r uint64) {
 // pack returns the flags as bits of RFLAGS.
 func (f *flags) pack() uint64 {
 	r := f.carry >> 63
-	r |= uint64(^bits.OnesCount8(f.low)&1) << 2
+	p := f.low ^ f.low>>4
+	r |= 0x9669 >> (p & 15) & 1 << 2 // bit n is set where n has an even number of bits
 	r |= uint64(f.aux&8) << 1
-	if f.zero == 0 {
-		r |= emu.FlagZF
-	}
+	r |= ((f.zero|-f.zero)>>63 ^ 1) << 6 // ZF is bit 6
 	r |= f.sign >> 63 << 7
 	r |= (f.carry ^ f.carry<<1) >> 63 << 11
 	return r

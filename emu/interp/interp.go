@@ -50,7 +50,8 @@ func (e *engine) NewMachine(cfg emu.Config) (emu.Machine, error) {
 	m.blocks.init()
 	for i := range max(cfg.CPUs, 1) {
 		c := &cpu{id: i, m: m, mem: cfg.Memory}
-		c.regs.Flags = emu.FlagsReset
+		c.regs.Flags, c.packed = emu.FlagsReset, emu.FlagsReset
+		c.flags.unpack(emu.FlagsReset)
 		m.cpus = append(m.cpus, c)
 	}
 	m.SetTracer(cfg.Tracer)

@@ -31,6 +31,9 @@ func buildMov(o *op, in *x86.Inst) bool {
 	if !o.twoOperands(in) {
 		return false
 	}
+	if o.a.kind == inReg && o.b.kind != inMem {
+		o.flow = keeps
+	}
 	if o.fn = movs.pick(o); o.fn != nil {
 		return true
 	}
@@ -51,7 +54,7 @@ func buildMov(o *op, in *x86.Inst) bool {
 }
 
 var movs = specialised{
-	regVal: movRegVal,
+	regVal: movRegVal, flow: keeps,
 	regMem: movRegMem,
 	memVal: func(c *cpu, o *op) status {
 		if o.size == 8 {
@@ -91,7 +94,7 @@ func buildLea(o *op, in *x86.Inst) bool {
 		return false
 	}
 	o.mem.seg, o.mem.special = 0, o.mem.narrow
-	o.dst = o.a.reg
+	o.dst, o.flow = o.a.reg, keeps
 	switch {
 	case o.size == 2:
 		o.fn = func(c *cpu, o *op) status { return c.put(o, o.a, c.ea(o)) }
@@ -119,7 +122,7 @@ func buildMovzx(o *op, in *x86.Inst) bool {
 		o.fn = movAny
 	case o.b.kind == inReg:
 		o.src, o.srcMask = o.b.reg, sizeMask(o.b.size)
-		o.fn = movRegVal
+		o.fn, o.flow = movRegVal, keeps
 	default:
 		o.mask = sizeMask(o.b.size)
 		o.fn = movRegMem

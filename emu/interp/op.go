@@ -10,6 +10,12 @@ import (
 // An op is one decoded instruction, ready to execute. It belongs to no CPU.
 type op struct {
 	fn func(*cpu, *op) status
+	// quick is executed in place of fn where the rest of the block is going to
+	// be: it is fn, or noFlags if a following operation sets all flags
+	// before anyone can look at them.
+	quick   func(*cpu, *op) status
+	noFlags func(*cpu, *op) status // fn without setting flags; nil if there is none
+	flow    flow
 
 	// dst and src are register numbers for operations specialised by shape.
 	// The value of the source is GPR[src]&srcMask + imm, so that a register
@@ -247,6 +253,9 @@ func (o *op) setSize(size uint8) {
 // register with memory, memory with register or immediate. Nil: none.
 type specialised struct {
 	regVal, regMem, memVal func(*cpu, *op) status
+	// The first two without flags; nil: none.
+	regValNoFlags, regMemNoFlags func(*cpu, *op) status
+	flow                         flow // of regVal
 }
 
 // pick returns the operation for the op's operands, and prepares dst and src
@@ -267,11 +276,13 @@ func (s *specialised) pickAnySize(o *op) func(*cpu, *op) status {
 	o.dst = o.a.reg
 	switch {
 	case o.a.kind == inReg && o.b.kind == inMem:
+		o.noFlags = s.regMemNoFlags
 		return s.regMem
 	case o.b.kind == inReg:
 		o.src, o.srcMask, o.imm = o.b.reg, ^uint64(0), 0
 	}
 	if o.a.kind == inReg {
+		o.noFlags, o.flow = s.regValNoFlags, s.flow
 		return s.regVal
 	}
 	return s.memVal

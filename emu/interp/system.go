@@ -94,7 +94,7 @@ func simple(do func(*cpu)) func(*op, *x86.Inst) bool {
 }
 
 func buildNop(o *op, _ *x86.Inst) bool {
-	o.fn = func(*cpu, *op) status { return next }
+	o.fn, o.flow = func(*cpu, *op) status { return next }, keeps
 	return true
 }
 
