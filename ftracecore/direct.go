@@ -52,7 +52,7 @@ func (c *Core) directTaken(ip uint64, not *Ops) error {
 	owners := c.owners(ip, OpsDirect, not)
 	e := c.refuseOwned(EBUSY, c.siteName(ip), owners, "it already has a direct function")
 	if len(owners) == 0 {
-		return e.because("The table direct_functions has an entry for it that no registered ops owns: one left behind by an unregistration that named another address, or by a filter that was changed while registered.")
+		return e.because("The table direct_functions has an entry for it that no registered ops owns: one left behind by an unregistration that named another address, by a filter that was changed while registered or, from v6.6 to v6.17, by a registration that failed.")
 	}
 	return e.because("The table direct_functions holds one function for each site, so that a second direct caller, such as a BPF trampoline, must wait until the first is gone. No ops_func is asked.")
 }

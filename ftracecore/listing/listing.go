@@ -238,6 +238,8 @@ func (p *parser) part(e *Entry) *Error {
 		s, err := p.symbol()
 		e.Calls = &s
 		return err
+	case strings.HasPrefix(p.rest, "direct") && !e.Direct:
+		return p.wrong("it only where " + e.Func + " has the column D")
 	case p.take("direct-->"), p.take("direct(jmp)-->"):
 		s, err := p.symbol()
 		e.DirectTo = &s

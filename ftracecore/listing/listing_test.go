@@ -68,6 +68,7 @@ func TestErrors(t *testing.T) {
 		{good + "vfs_write (1) ->", `ef:2: found the end of the line, expected a symbol with offset and size, or an address`},
 		{good + "vfs_write (1) ->0x12345678901234567890", `ef:2: found "0x12345678901234567890", expected a symbol with offset and size, or an address`},
 		{"\tdirect-->x+0x0/0x1\n", `ef:1: found "direct-->x+0x0/0x1", expected a function and its count, as in "vfs_read (1)"`},
+		{good + "\tdirect-->x+0x0/0x1\n", `ef:2: found "direct-->x+0x0/0x1", expected it only where vfs_read has the column D`},
 		{"# tracer: nop\n", `ef:1: found "# tracer: nop", expected the name of a function`},
 		{good + "\tsomething else", `ef:2: found "something else", expected one of R I D O M, "tramp:", "->", "direct-->", "ops:" or "subops:"`},
 	} {

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"ftemu/ftracecore"
+	"ftemu/ftracecore/listing"
+	"ftemu/why"
+)
+
+type whyCmd struct {
+	JSON     bool   `name:"json" help:"Print one JSON object for each entry of the listing that is meant."`
+	Explain  bool   `help:"Tell each decision step by step."`
+	Listing  string `arg:"" name:"enabled_functions" help:"Text of /sys/kernel/tracing/enabled_functions; - for standard input."`
+	Function string `arg:"" help:"Name of the function, alone."`
+	Kind     string `arg:"" help:"What would be registered: plain, livepatch, direct, fentry, fexit, kprobe, kprobe-post (with a post handler)."`
+}
+
+// Help is what the verb's --help says behind its first line.
+func (*whyCmd) Help() string {
+	return `The state that the listing shows is built and the call is made, as v6.1 does it; other versions are named where they differ. A function that is not listed is one that nobody traces.
+
+Exit status: 0 whatever the answer is; 2 if the listing or the question is wrong.`
+}
+
+// whyIndent is where the text of an answer begins.
+const whyIndent = 9
+
+// Run answers.
+func (c *whyCmd) Run(a *app) error {
+	kind, err := why.ParseKind(c.Kind)
+	if err != nil {
+		return err
+	}
+	if err := why.CheckName(c.Function); err != nil {
+		return err
+	}
+	l, err := c.read(a)
+	if err != nil {
+		return err
+	}
+	answers, err := why.Ask(l, c.Function, kind)
+	if err != nil {
+		return err
+	}
+	for _, ans := range answers {
+		if c.JSON {
+			if err := json.NewEncoder(a.stdout).Encode(c.forJSON(ans)); err != nil {
+				return err
+			}
+			continue
+		}
+		c.write(a, ans)
+	}
+	return nil
+}
+
+func (c *whyCmd) read(a *app) (*listing.Listing, error) {
+	var in io.Reader = a.stdin
+	name := "<stdin>"
+	if c.Listing != "-" {
+		f, err := os.Open(c.Listing)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in, name = f, c.Listing
+	}
+	return listing.Parse(name, in)
+}
+
+// forJSON leaves the decisions out unless they were asked for.
+func (c *whyCmd) forJSON(ans why.Answer) why.Answer {
+	if !c.Explain {
+		for i := range ans.Outcomes {
+			ans.Outcomes[i].Decided = nil
+		}
+	}
+	return ans
+}
+
+func (c *whyCmd) write(a *app, ans why.Answer) {
+	s := style{on: a.colour}
+	row := func(label, text string, paint func(string) string) {
+		avail := 0
+		if a.width > 0 {
+			avail = max(a.width-whyIndent, 1)
+		}
+		for _, l := range wrap(text, avail) {
+			fmt.Fprintf(a.stdout, "%s%s\n", s.faint(fmt.Sprintf("%-*s", whyIndent, label)), paint(l))
+			label = ""
+		}
+	}
+	name := ans.Func
+	if ans.Module != "" {
+		name += " [" + ans.Module + "]"
+	}
+	fmt.Fprintf(a.stdout, "%s, %s, %s\n", s.strong(name), ans.Kind, ans.Profile)
+	row("listing", ans.Shows, s.plain)
+	for _, o := range ans.Outcomes {
+		paint := s.good
+		if o.Ret < 0 {
+			paint = s.bad
+		}
+		row("answer", o.Errno+condition(o.If), paint)
+		row("", o.Why, s.plain)
+		if c.Explain && o.Decided != nil {
+			for _, line := range decisionLines(o.Decided) {
+				row("", line, s.plain)
+			}
+		}
+	}
+	for _, v := range ans.Versions {
+		row("but", v.Version+": "+v.Errno+condition(v.If)+". "+v.Why, s.plain)
+	}
+}
+
+// condition is the condition of an outcome, behind its value.
+func condition(text string) string {
+	switch text {
+	case "":
+		return ""
+	case why.Otherwise:
+		return ", " + text
+	}
+	return ", if " + text
+}
+
+// decisionLines are the steps of a decision.
+func decisionLines(d *ftracecore.Decision) []string {
+	return strings.Split(strings.TrimRight(d.String(), "\n"), "\n")
+}
