@@ -28,11 +28,14 @@ const (
 	OpsFunc              // an ops_func answered
 	Callback             // an ftrace_ops callback ran
 	Warn                 // the core printed a WARNING
+	Func                 // the function tracer noted the entry of a function
+	Entry                // the function_graph tracer noted the entry of a function
+	Exit                 // and its return
 	numKinds
 )
 
 var kindNames = [numKinds]string{
-	"insn", "branch", "mem", "gate", "trap", "poke", "reg", "opsfunc", "callback", "warn",
+	"insn", "branch", "mem", "gate", "trap", "poke", "reg", "opsfunc", "callback", "warn", "func", "entry", "exit",
 }
 
 // String returns the name of the kind as flags spell it.
@@ -96,14 +99,18 @@ type Event struct {
 	IP   uint64 // address of the instruction, gate or site
 
 	// Addr is the address touched (Mem), the destination (Branch), the return
-	// address (Gate, Callback: the parent).
+	// address (Gate, Callback, Func: the parent; Exit: what the function returned to).
 	Addr uint64
 	// Size is the number of bytes touched (Mem) or the instruction's length (Insn).
 	Size int
 	// Write tells a store from a load (Mem).
 	Write bool
-	// Value is what was read or written, zero-extended (Mem).
+	// Value is what was read or written, zero-extended (Mem); how many functions
+	// the tracer has left out so far for want of room (Exit).
 	Value uint64
+	// Depth is how many functions that the tracer follows are around this one
+	// (Entry, Exit).
+	Depth int
 	// Vector is the exception's number (Trap).
 	Vector int
 

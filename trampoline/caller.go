@@ -22,7 +22,7 @@ const (
 	RegsIP     = 0x80
 	RegsCS     = 0x88
 	ptFlags    = 0x90
-	ptRSP      = 0x98
+	RegsSP     = 0x98
 	ptSS       = 0xa0
 
 	// RegsSize is the size of struct pt_regs in bytes.
@@ -129,7 +129,7 @@ func (a *Asm) caller(loadOps func(), target uint64) {
 	a.saveArgs(0)
 	a.Note("rsp as the traced function's caller left it")
 	a.Lea(RCX, At(RSP, RegsSize+8))
-	a.Store(At(RSP, ptRSP), RCX)
+	a.Store(At(RSP, RegsSP), RCX)
 	a.Label(LabelOpPtr)
 	a.Note("third argument: the ops")
 	loadOps()
@@ -172,7 +172,7 @@ func (a *Asm) regsCaller(loadOps func(), target uint64, onDirect func()) {
 	a.Store(At(RSP, RegsCS), RCX)
 	a.Note("rsp as the traced function's caller left it")
 	a.Lea(RCX, At(RSP, RegsSize+16))
-	a.Store(At(RSP, ptRSP), RCX)
+	a.Store(At(RSP, RegsSP), RCX)
 	a.Note("fourth argument: the registers")
 	a.Lea(RCX, At(RSP, 0))
 	a.Label(LabelRegsCall)

@@ -195,7 +195,7 @@ func TestRunCallers(t *testing.T) {
 						require.Equal(t, pattern(r), p.get(off), emu.RegNames[r])
 					}
 					require.Equal(t, uint64(bodyAddr), p.get(RegsIP))
-					require.Equal(t, uint64(stackEnd-0x108), p.get(ptRSP))
+					require.Equal(t, uint64(stackEnd-0x108), p.get(RegsSP))
 					require.Zero(t, p.get(RegsOrigAX))
 					if !tt.full {
 						require.Zero(t, p.get(RegsCS), "says that registers are missing")
@@ -221,7 +221,7 @@ func TestRunCallers(t *testing.T) {
 			})
 			t.Run("other changes", func(t *testing.T) {
 				g := with(t, func(p regs) {
-					p.set(ptRSP, 0)
+					p.set(RegsSP, 0)
 					p.set(ptFlags, emu.FlagsReset|emu.FlagCF)
 					for _, off := range moreSlots {
 						p.set(off, off)

@@ -21,7 +21,7 @@ type runCmd struct {
 	Engine  string `default:"interp" placeholder:"NAME" help:"Engine that executes the guest (default ${default}); 'ftemu engines' lists them."`
 	JSON    bool   `name:"json" help:"Print one JSON object for each line of the scenario, with the keys of the recordings."`
 	Seed    uint64 `default:"1" placeholder:"N" help:"Seed of the registers that a call leaves undefined (default ${default})."`
-	Trace   string `placeholder:"KIND,..." help:"Print events between the lines: insn, branch, mem, gate, trap, poke, reg, opsfunc, callback, warn or all."`
+	Trace   string `placeholder:"KIND,..." help:"Print events between the lines: insn, branch, mem, gate, trap, poke, reg, opsfunc, callback, warn, func, entry, exit or all."`
 	Profile string `default:"v6.1" placeholder:"NAME" help:"Kernel version to behave as (default ${default})."`
 	Design  string `default:"ops-func" placeholder:"NAME" help:"How livepatches and direct callers share a function (default ${default})."`
 	Explain bool   `help:"Print how each registration was decided, step by step."`

@@ -11,6 +11,7 @@
 //	size    bytes touched, or the instruction's length
 //	write   whether memory was written
 //	value   what was read or written
+//	depth   functions that the function_graph tracer follows around this one
 //	vector  the number of the exception
 //	old     bytes before, in hexadecimal
 //	new     bytes after, or of the instruction
@@ -72,6 +73,7 @@ const (
 	size
 	access // write and value
 	vector
+	depth
 	bytesOld
 	bytesNew
 	name
@@ -90,6 +92,9 @@ var fields = [...]field{
 	trace.OpsFunc:  name | ret,
 	trace.Callback: ip | addr | name,
 	trace.Warn:     0,
+	trace.Func:     ip | addr,
+	trace.Entry:    ip | depth,
+	trace.Exit:     ip | addr | depth,
 }
 
 // Trace implements trace.Tracer.
@@ -118,6 +123,9 @@ func (s *Sink) Trace(ev *trace.Event) {
 		s.key("write")
 		s.buf.WriteString(strconv.FormatBool(ev.Write))
 		s.text("value", fmt.Sprintf("%#x", ev.Value))
+	}
+	if has&depth != 0 {
+		s.number("depth", ev.Depth)
 	}
 	if has&vector != 0 {
 		s.number("vector", ev.Vector)

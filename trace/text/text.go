@@ -83,7 +83,7 @@ func (s *Sink) Trace(ev *trace.Event) {
 }
 
 // located tells whether an event of the kind always has an address, be it 0.
-func located(k trace.Kind) bool { return k <= trace.Poke || k == trace.Callback }
+func located(k trace.Kind) bool { return k <= trace.Poke || k == trace.Callback || k >= trace.Func }
 
 // details appends what is particular to the kind.
 func (s *Sink) details(b []byte, ev *trace.Event) []byte {
@@ -120,6 +120,12 @@ func (s *Sink) details(b []byte, ev *trace.Event) []byte {
 	case trace.Callback:
 		b = s.addr(fmt.Appendf(b, "%s, from ", ev.Name), ev.Addr)
 		return appendText(b, ev.Text)
+	case trace.Func:
+		return s.addr(append(b, "from "...), ev.Addr)
+	case trace.Entry:
+		return fmt.Appendf(b, "depth %d", ev.Depth)
+	case trace.Exit:
+		return s.addr(fmt.Appendf(b, "depth %d, returns to ", ev.Depth), ev.Addr)
 	}
 	b = append(b, ev.Name...)
 	if ev.Name != "" && ev.Text != "" {

@@ -34,6 +34,9 @@ func events() []trace.Event {
 		{Kind: trace.Reg, Name: "register_ftrace_direct"},
 		{Kind: trace.OpsFunc, Name: "bpf", Text: "ENABLE_SHARE_IPMODIFY_SELF", Ret: -11},
 		{Kind: trace.Callback, CPU: 1, IP: 0xffffffff81000000, Addr: 0xffffffff81000205, Name: "tracer"},
+		{Kind: trace.Func, CPU: 1, IP: 0xffffffff81000000, Addr: 0xffffffff81000045},
+		{Kind: trace.Entry, IP: 0xffffffff81000000, Depth: 0},
+		{Kind: trace.Exit, CPU: 1, IP: 0xffffffff81000040, Addr: 0xffffffff81000005, Depth: 3},
 		{Kind: trace.Warn, Text: "WARNING: <failed> to modify\nf0"},
 		{Kind: trace.Warn, IP: 0xffffffff81000000, Name: "ftrace_bug", Text: "a \"quoted\" & odd text"},
 	}
