@@ -71,6 +71,8 @@ type Outcome struct {
 	Errno   string               `json:"errno"` // the same by name, "0" for success
 	Why     string               `json:"why"`
 	Decided *ftracecore.Decision `json:"decision,omitempty"` // nil where ftrace is not called
+
+	rule string // what refused; outcomes of one rule are one, whatever called it
 }
 
 // A Version is how other versions differ.
@@ -201,7 +203,7 @@ func try(states []state, fn, module string, kind Kind, v version) ([]Outcome, er
 			return nil, fmt.Errorf("the state that it shows cannot be: %w", err)
 		}
 		o := k.ask(s, fn, module, kind)
-		i := slices.IndexFunc(found, func(x Outcome) bool { return x.Ret == o.Ret && x.Why == o.Why })
+		i := slices.IndexFunc(found, func(x Outcome) bool { return x.Ret == o.Ret && x.rule == o.rule })
 		if i < 0 {
 			found, ifs, i = append(found, o), append(ifs, nil), len(found)
 		}
@@ -268,7 +270,11 @@ func (k *kernel) kprobePost(s state, name string) error {
 
 func outcome(err error, why string, d *ftracecore.Decision) Outcome {
 	ret := ftracecore.Ret(err)
-	return Outcome{Ret: ret, Errno: ftracecore.RetName(ret), Why: why, Decided: d}
+	o := Outcome{Ret: ret, Errno: ftracecore.RetName(ret), Why: why, Decided: d, rule: why}
+	if err != nil {
+		o.rule = err.Error()
+	}
+	return o
 }
 
 // afterRefusal adds what a refusal means to the one who asked.
