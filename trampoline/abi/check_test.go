@@ -36,7 +36,7 @@ func all(t testing.TB) []trampoline.Maker {
 func TestBuiltins(t *testing.T) {
 	for _, m := range all(t) {
 		for _, ret := range []trampoline.Return{{}, {SLS: true}, {Thunk: trampoline.SampleThunk}} {
-			rep, err := Check(m, CheckOptions{Engine: interp.New(), Return: ret, Seed: 1})
+			rep, err := Check(m, CheckOptions{Engine: interp.New(), Return: ret, Seed: 1, Rounds: 48})
 			require.NoError(t, err)
 			require.Empty(t, rep.Faults, m.Name())
 			for _, u := range rep.Unseen {

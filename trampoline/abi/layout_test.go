@@ -22,7 +22,7 @@ func rulesBroken(t *testing.T, text string) []string {
 }
 
 func rulesBrokenBy(t *testing.T, m trampoline.Maker) []string {
-	rep, err := abi.Check(m, abi.CheckOptions{Engine: interp.New(), Seed: 1, Rounds: 16})
+	rep, err := abi.Check(m, abi.CheckOptions{Engine: interp.New(), Seed: 1, Rounds: 8})
 	require.NoError(t, err)
 	var rules []string
 	for _, f := range rep.Faults {
