@@ -15,6 +15,10 @@ type kernelAddrs struct {
 	fentry  uint64 // __fentry__
 	traceOp uint64 // the variable function_trace_op
 
+	functionTrace, graphFunc       uint64 // function_trace_call, ftrace_graph_func
+	returnHandler, returnToHandler uint64 // ftrace_return_to_handler, return_to_handler
+	globalOps, graphOps            uint64
+
 	bpfTrampEnter, bpfTrampExit uint64
 	bpfGuards                   [bpf.NumVariants]bpfGuard
 }
@@ -23,8 +27,8 @@ type kernelAddrs struct {
 type bpfGuard struct{ enter, exit uint64 }
 
 // recordedAddrs are those of the kernel of the recordings: Debian's
-// 6.1.0-56-amd64 without address randomisation. BPF functions that the recorded
-// images do not show lie where there is room.
+// 6.1.0-56-amd64 without address randomisation. BPF functions and those of tracers
+// that the recorded images do not show lie where there is room.
 func recordedAddrs() kernelAddrs {
 	return kernelAddrs{
 		Addresses: ftracecore.Addresses{
@@ -39,8 +43,16 @@ func recordedAddrs() kernelAddrs {
 			StubOps:          0xffffffff82b3bc80,
 			TmpOps:           0xffffffff82b3be80,
 		},
-		fentry:        guest.FentryAddr,
-		traceOp:       0xffffffff82c3d478,
+		fentry:  guest.FentryAddr,
+		traceOp: 0xffffffff82c3d478,
+
+		functionTrace:   0xffffffff811e0100,
+		graphFunc:       0xffffffff811e0200,
+		returnHandler:   0xffffffff811e0300,
+		returnToHandler: 0xffffffff810768d0,
+		globalOps:       0xffffffff82b3c080,
+		graphOps:        0xffffffff82b3c280,
+
 		bpfTrampEnter: 0xffffffff8123f750,
 		bpfTrampExit:  0xffffffff8123f780,
 		bpfGuards: [bpf.NumVariants]bpfGuard{
@@ -89,6 +101,12 @@ func addrsOf(img *guest.Image) (kernelAddrs, error) {
 	}
 	optional("call_direct_funcs", &a.CallDirectFuncs)
 	optional("direct_ops", &a.DirectOps)
+	optional("function_trace_call", &a.functionTrace)
+	optional("ftrace_graph_func", &a.graphFunc)
+	optional("ftrace_return_to_handler", &a.returnHandler)
+	optional("return_to_handler", &a.returnToHandler)
+	optional("global_ops", &a.globalOps)
+	optional("graph_ops", &a.graphOps)
 	optional("__bpf_tramp_enter", &a.bpfTrampEnter)
 	optional("__bpf_tramp_exit", &a.bpfTrampExit)
 	for v := range a.bpfGuards {

@@ -59,6 +59,7 @@ func (l *Lab) CallOn(cpu emu.CPU, fn uint64, args ...uint64) (uint64, error) {
 	}
 	lim := l.limits
 	lim.Until, lim.UseUntil = l.returnIP, true
+	level := l.Graph.Level(cpu.ID())
 	l.running++
 	stop := cpu.Run(lim)
 	l.running--
@@ -68,6 +69,7 @@ func (l *Lab) CallOn(cpu emu.CPU, fn uint64, args ...uint64) (uint64, error) {
 	}
 	l.tramps.reap()
 	if stop.Reason != emu.StopUntil {
+		l.Graph.Unwind(cpu.ID(), level)
 		return 0, l.callError(fn, cpu, stop)
 	}
 	return ret, nil

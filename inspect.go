@@ -109,7 +109,8 @@ func (l *Lab) IsDirectFunction(ip uint64) bool {
 }
 
 // StackWords returns the words on the stack of a CPU that is in a call, from the
-// top down to its first frame.
+// top down to its first frame, and behind them the return addresses that
+// function_graph keeps elsewhere.
 func (l *Lab) StackWords(cpu emu.CPU) []uint64 {
 	top := stackBase + uint64(cpu.ID())*stackPitch + stackSize
 	var words []uint64
@@ -120,5 +121,5 @@ func (l *Lab) StackWords(cpu emu.CPU) []uint64 {
 		}
 		words = append(words, v)
 	}
-	return words
+	return append(words, l.Graph.Returns(cpu.ID())...)
 }

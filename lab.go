@@ -19,6 +19,8 @@ import (
 	"ftemu/emu/interp"
 	"ftemu/ftracecore"
 	"ftemu/ftracecore/bpf"
+	"ftemu/ftracecore/fgraph"
+	"ftemu/ftracecore/functracer"
 	"ftemu/guest"
 	"ftemu/patcher"
 	"ftemu/trace"
@@ -85,6 +87,9 @@ type Lab struct {
 	Symbols *guest.Symbols
 	Poker   *patcher.Poker
 	BPF     *bpf.Table // the BPF trampolines; see AttachProg
+	// Function and Graph are the tracers of those names in current_tracer.
+	Function *functracer.Tracer
+	Graph    *fgraph.Tracer
 
 	guest     *guest.Image
 	addrs     kernelAddrs
@@ -183,6 +188,9 @@ func (l *Lab) build(opt Options, profile ftracecore.Profile, design ftracecore.D
 		return err
 	}
 	if err := l.mapBPF(); err != nil {
+		return err
+	}
+	if err := l.addTracers(opt); err != nil {
 		return err
 	}
 	m, err := opt.Engine.NewMachine(emu.Config{

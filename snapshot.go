@@ -20,6 +20,7 @@ func (l *Lab) Snapshot() (restore func() error) {
 	mem := l.Mem.Snapshot()
 	core := l.Core.Snapshot(l.knownOps())
 	bpfState := l.bpf.snapshot()
+	graph := l.Graph.Snapshot()
 	ops, directs := maps.Clone(l.ops), slices.Clone(l.directs)
 	nextOps := l.nextOps
 	directMem, symbols := l.directMem, l.Symbols.Clone()
@@ -34,6 +35,7 @@ func (l *Lab) Snapshot() (restore func() error) {
 		}
 		core()
 		bpfState()
+		graph()
 		l.nextOps = nextOps
 		l.ops, l.directs, l.directMem = maps.Clone(ops), slices.Clone(directs), directMem
 		if l.Symbols.Changes() != symbols.Changes() {
@@ -65,6 +67,7 @@ func (l *Lab) knownOps() []*ftracecore.Ops {
 func (l *Lab) Digest(w io.Writer) {
 	l.Core.Digest(w, l.knownOps())
 	l.BPF.Digest(w)
+	l.Graph.Digest(w)
 	var buf []byte
 	l.Core.Records(func(r *ftracecore.Record) bool {
 		buf = l.appendCode(buf, r.IP)

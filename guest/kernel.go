@@ -107,14 +107,15 @@ func (k *kernelLoader) layOutKernel() error {
 			}
 		}
 		if addr < KernelBase || s.Size > maxKernel || addr > kernelEnd-s.Size {
-			return k.errorf(at, "%d bytes at %#x, expected a kernel's address: %#x to %#x", s.Size, addr, uint64(KernelBase), uint64(kernelEnd))
+			return k.errorf("", "linked already (ET_EXEC), expected a relocatable object (ET_REL), or a kernel with its sections at %#x to %#x: %s has %d bytes at %#x",
+				uint64(KernelBase), uint64(kernelEnd), at, s.Size, addr)
 		}
 		secs = append(secs, Section{Name: at, Addr: addr, Size: s.Size, Perm: kernelPerm(s)})
 	}
 	slices.SortStableFunc(secs, func(a, b Section) int { return cmp.Compare(a.Addr, b.Addr) })
 	k.img.Sections = secs
 	for _, s := range secs {
-		if err := k.place1(s); err != nil {
+		if err := k.addSection(s); err != nil {
 			return err
 		}
 	}
@@ -155,8 +156,8 @@ func (k *kernelLoader) placePerCPU(at string, s *elf.Section) (uint64, error) {
 	return 0, k.errorf(at, "in no segment of the program headers")
 }
 
-// place1 adds the pages of a section to the segments.
-func (k *kernelLoader) place1(s Section) error {
+// addSection adds the pages of a section to the segments.
+func (k *kernelLoader) addSection(s Section) error {
 	first, end := s.Addr&^(emu.PageSize-1), alignUp(s.Addr+s.Size, emu.PageSize)
 	segs := &k.img.Segments
 	if n := len(*segs); n > 0 {

@@ -50,7 +50,7 @@ func TestForeignFiles(t *testing.T) {
 		"32 bits":       {patch(elf.EI_CLASS, byte(elf.ELFCLASS32)), "-ENOEXEC: x.o: ELFCLASS32 file, expected ELFCLASS64"},
 		"big endian":    {patch(elf.EI_DATA, byte(elf.ELFDATA2MSB)), "-ENOEXEC: x.o: ELFDATA2MSB file, expected ELFDATA2LSB"},
 		"arm":           {patch(18, byte(elf.EM_AARCH64)), "-ENOEXEC: x.o: code for EM_AARCH64, expected EM_X86_64"},
-		"program":       {patch(16, byte(elf.ET_EXEC)), "-ENOEXEC: x.o: .text: 549 bytes at 0x0, expected a kernel's address: 0xffffffff80000000 to 0xffffffffc0000000"},
+		"program":       {patch(16, byte(elf.ET_EXEC)), "-ENOEXEC: x.o: linked already (ET_EXEC), expected a relocatable object (ET_REL), or a kernel with its sections at 0xffffffff80000000 to 0xffffffffc0000000: .text has 549 bytes at 0x0"},
 		"library":       {patch(16, byte(elf.ET_DYN)), "-ENOEXEC: x.o: linked already (ET_DYN), expected a relocatable object (ET_REL) or a kernel (ET_EXEC)"},
 		"other type":    {patch(16, 9), "-ENOEXEC: x.o: ELF type 9, expected a relocatable object (ET_REL)"},
 		"other machine": {patch(18, 0xff, 0xff), "-ENOEXEC: x.o: code for machine 65535, expected EM_X86_64"},

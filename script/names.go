@@ -75,7 +75,7 @@ func (n names) site(addr uint64) (guest.Site, bool) {
 // siteName is the script's name of a site: its function.
 func (n names) siteName(ip uint64) string {
 	if s, ok := n.sites[ip]; ok {
-		return strings.TrimPrefix(s.Func, n.prefix)
+		return strings.TrimPrefix(s.Name(), n.prefix)
 	}
 	return fmt.Sprintf("%#x", ip)
 }

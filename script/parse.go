@@ -140,12 +140,9 @@ type parser struct {
 
 // line parses one line.
 func (p *parser) line(n int, text string) error {
-	if i := strings.IndexByte(text, '#'); i >= 0 {
-		text = text[:i]
-	}
-	fields := strings.Fields(text)
-	if len(fields) == 0 {
-		return nil
+	fields, err := fields(text)
+	if err != nil || len(fields) == 0 {
+		return err
 	}
 	v, ok := verbs[fields[0]]
 	if !ok {

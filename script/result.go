@@ -10,6 +10,7 @@ import (
 type Result struct {
 	API           []APICall   `json:"api,omitempty"`    // every call of the kernel's API and its return value, in the order they finished
 	BPF           []BPFState  `json:"bpf,omitempty"`    // the BPF trampolines, by address of their functions
+	Bufs          []string    `json:"bufs,omitempty"`   // what the buffers of a call hold, up to the first zero
 	Dead          int         `json:"dead"`             // 1 once ftrace has killed itself
 	EF            []string    `json:"ef"`               // the lines of enabled_functions, normalised; null where empty
 	EV            []Event     `json:"ev,omitempty"`     // what ran, for a call
@@ -18,6 +19,7 @@ type Result struct {
 	Left          *[]LeftSite `json:"left,omitempty"` // sites that are not clean after end
 	OF            []OpsAnswer `json:"of,omitempty"`   // what ops_funcs were asked and answered
 	Oops          string      `json:"oops,omitempty"` // why nothing can run after this line: the kernel crashed, or a call did not come back
+	More          int         `json:"more,omitempty"` // how many sites in use are neither in sites nor in ef, because they are too many
 	Op            string      `json:"op"`             // the line
 	Ops           []OpsState  `json:"ops"`            // in order of creation
 	RC            int         `json:"rc"`             // the last API call's return value
@@ -38,6 +40,8 @@ type Result struct {
 	Warnings []ftracecore.Warning `json:"-"`
 	// Before is what the sites were like before the line.
 	Before []SiteState `json:"-"`
+	// BeforeMore is what More was before the line.
+	BeforeMore int `json:"-"`
 	// Want is what an expectation was about: rc, ret, ...; "" for other lines.
 	Want string `json:"-"`
 	// Decisions tell how the line's calls of the API came to their results;

@@ -73,7 +73,7 @@ func (r *Runner) Close() { r.lab.Close() }
 func (r *Runner) Run(s Step) *Result {
 	res := &Result{Op: s.Text, Line: s.Line, Want: s.Wants()}
 	if r.prev != nil {
-		res.Before = r.prev.Sites
+		res.Before, res.BeforeMore = r.prev.Sites, r.prev.More
 	}
 	r.res = res
 	s.run(r)
@@ -246,10 +246,6 @@ func (r *Runner) unregister(ops *ftracecore.Ops) {
 	r.api("unregister_ftrace_function", r.lab.Core.UnregisterFtraceFunction(ops))
 }
 
-func (r *Runner) call(fn uint64, args []uint64) {
-	r.returned(r.lab.Call(fn, args...))
-}
-
 // returned notes how a call into the guest ended.
 func (r *Runner) returned(v uint64, err error) {
 	if err != nil {
@@ -286,10 +282,10 @@ func (r *Runner) end() {
 	r.ended, r.sites, r.clients, r.singles = true, nil, nil, nil
 	left, unclean := []LeftSite{}, 0
 	r.lab.Core.Records(func(rec *ftracecore.Record) bool {
-		s := r.siteState(rec)
-		if !inUse(s) && s.Flags == "" && s.Direct == "" {
+		if _, direct := r.lab.Core.DirectFunction(rec.IP); !direct && rec.Flags&^ftracecore.RecDisabled == 0 && !r.recordInUse(rec) {
 			return true
 		}
+		s := r.siteState(rec)
 		l := LeftSite{Count: s.Count, Flags: s.Flags, Site: s.Site, Direct: s.Direct}
 		if s.Form == x86.FormNop.String() {
 			l.Nop = 1
@@ -318,6 +314,21 @@ func (r *Runner) currentTramp(c *client) uint64 {
 // still have a flag that sticks, or a stale direct function.
 func inUse(s SiteState) bool { return s.Count != 0 || s.Form != x86.FormNop.String() }
 
+// maxSites is how many sites that a script does not name are reported after a
+// line; where there are more in use they are counted.
+const maxSites = 1000
+
+// recordInUse is inUse without looking at more than it takes.
+func (r *Runner) recordInUse(rec *ftracecore.Record) bool {
+	if rec.Count != 0 {
+		return true
+	}
+	var b x86.Bytes5
+	// A site's bytes are mapped for as long as the lab lives.
+	_ = r.lab.Mem.Read(rec.IP, b[:])
+	return b != x86.Nop5
+}
+
 // report fills in the state after a line.
 func (r *Runner) report(res *Result) {
 	core := r.lab.Core
@@ -335,14 +346,23 @@ func (r *Runner) report(res *Result) {
 	for _, ip := range r.sites {
 		res.Sites = append(res.Sites, r.siteState(core.RecordAt(ip)))
 	}
+	named := len(res.Sites)
 	core.Records(func(rec *ftracecore.Record) bool {
-		if s := r.siteState(rec); inUse(s) && !slices.Contains(r.sites, rec.IP) {
-			res.Sites = append(res.Sites, s)
+		if !r.recordInUse(rec) || slices.Contains(r.sites, rec.IP) {
+			return true
+		}
+		if res.More++; res.More <= maxSites {
+			res.Sites = append(res.Sites, r.siteState(rec))
 		}
 		return true
 	})
+	if res.More > maxSites {
+		res.Sites = res.Sites[:named]
+	} else {
+		res.More = 0
+	}
 	res.BPF = r.bpfStates()
-	if !r.listingOverflows() {
+	if res.More == 0 && !r.listingOverflows() {
 		for _, l := range core.EnabledFunctions() {
 			res.EF = append(res.EF, r.normalise(l))
 		}

@@ -29,7 +29,7 @@ var verbs = map[string]verb{
 	"register":   {"ID [force]", 1, 2, "register_ftrace_function", parseRegister},
 	"unregister": {"ID", 1, 1, "unregister_ftrace_function", parseUnregister},
 	"ipmod":      {"ID on|off", 2, 2, "whether the callback of an IPMODIFY ops redirects", parseIPMod},
-	"call":       {"FUNCTION [ARG...]", 1, 7, "call a function", parseCall},
+	"call":       {"FUNCTION [ARG...]", 1, 7, "call a function; ARG: a number, buf:SIZE or str:\"TEXT\" for the address of a buffer or text", parseCall},
 	"sysctl":     {"NUMBER", 1, 1, "write kernel.ftrace_enabled: 0 is off", parseSysctl},
 	"dump":       {"", 0, 0, "report the state", always(func(*Runner) {})},
 
@@ -262,13 +262,9 @@ func parseCall(p *parser, args []string) (func(*Runner), error) {
 	if err != nil {
 		return nil, err
 	}
-	var vals []uint64
-	for _, a := range args[1:] {
-		v, err := number(a)
-		if err != nil {
-			return nil, err
-		}
-		vals = append(vals, v)
+	vals, err := parseArgs(args[1:])
+	if err != nil {
+		return nil, err
 	}
 	return func(r *Runner) { r.call(fn, vals) }, nil
 }
@@ -424,12 +420,21 @@ func parseGuest(p *parser, args []string) (func(*Runner), error) {
 // BPFTestsGuest is the name by which the guest verb knows guest.BPFTests.
 const BPFTestsGuest = "builtin:bpf_fentry_test"
 
+// InstalledGuest is the name by which the guest verb knows guest.InstalledKernel.
+const InstalledGuest = "host:vmlinuz"
+
 func (p *parser) loadGuest(name string) (*guest.Image, error) {
 	switch {
 	case name == BPFTestsGuest:
 		return guest.BPFTests()
 	case p.opt.LoadGuest == nil:
 		return nil, fmt.Errorf("objects cannot be loaded here")
+	case name == InstalledGuest:
+		path, err := guest.InstalledKernel()
+		if err != nil {
+			return nil, err
+		}
+		return p.opt.LoadGuest(path)
 	}
 	return p.opt.LoadGuest(name)
 }

@@ -8,7 +8,7 @@ import (
 	"ftemu/ftracecore"
 )
 
-const wantUsage = "rc 0|NUMBER|-ERRNO, ret NUMBER, callbacks none|NAME..., target FUNCTION nop|NAME, image FUNCTION none|SIZE [orig_stack], ran ID [args=N,N...] [value=N] [cookie=N] [ip=FUNCTION] [rv=N], warn none|FUNCTION..., dead, or oops"
+const wantUsage = "rc 0|NUMBER|-ERRNO, ret NUMBER, callbacks none|NAME..., target FUNCTION nop|NAME, image FUNCTION none|SIZE [orig_stack], ran ID [args=N,N...] [value=N] [cookie=N] [ip=FUNCTION] [rv=N], warn none|FUNCTION..., buf \"TEXT\", dead, or oops"
 
 // none stands for an empty list of callbacks.
 const none = "none"
@@ -23,10 +23,10 @@ func parseWant(p *parser, args []string) (func(*Runner), error) {
 	parse, ok := map[string]func(*parser, []string) (func(*Runner) (string, string), error){
 		"rc": wantRC, "ret": wantRet, "callbacks": wantCallbacks, "target": wantTarget, "oops": wantOops,
 		"warn": wantWarn, "dead": wantDead,
-		"image": wantImage, "ran": wantRan,
+		"buf": wantBuf, "image": wantImage, "ran": wantRan,
 	}[what]
 	if !ok {
-		return nil, fmt.Errorf("unknown expectation %q, expected rc, ret, callbacks, target, image, ran, warn, dead or oops", what)
+		return nil, fmt.Errorf("unknown expectation %q, expected rc, ret, callbacks, target, image, ran, warn, buf, dead or oops", what)
 	}
 	compare, err := parse(p, rest)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"ftemu/ftracecore"
@@ -238,6 +239,12 @@ func (r *report) sites(res *script.Result) {
 			r.site("site", now.Site, now)
 		}
 	}
+	if res.More > 0 {
+		if all || res.More != res.BeforeMore {
+			r.row("sites", fmt.Sprintf("%d more in use, too many to list", res.More), r.style.fresh)
+		}
+		return
+	}
 	for _, was := range res.Before {
 		if !slices.ContainsFunc(res.Sites, func(s script.SiteState) bool { return s.IP == was.IP }) {
 			r.row("site", r.siteText(was.Site, was), r.style.faint)
@@ -291,6 +298,9 @@ func orNone(flags string) string {
 
 // shown prints what a line asked to see.
 func (r *report) shown(res *script.Result) {
+	for _, b := range res.Bufs {
+		r.row("buffer", strconv.Quote(b), r.style.plain)
+	}
 	for _, t := range res.Text {
 		fmt.Fprintf(r.w, "%*s%s\n", r.indent(), "", strings.TrimRight(t, " "))
 	}
