@@ -22,11 +22,16 @@ type bpfLab struct {
 	t   *testing.T
 	fn  uint64
 	log []string
+	// body, if not nil, is called when a body runs.
+	body func()
 }
 
 // Body implements ftemu.Observer.
 func (b *bpfLab) Body(name string, x, y int64) {
 	b.log = append(b.log, fmt.Sprintf("%s(%d, %d)", name, x, y))
+	if b.body != nil {
+		b.body()
+	}
 }
 
 // Direct implements ftemu.Observer.
@@ -282,8 +287,14 @@ func TestBPFNullFunc(t *testing.T) {
 			require.Equal(t, int64(1013), v, "the patch is bypassed")
 			require.Equal(t, []string{"f0(1, 2)"}, log)
 			require.NotEmpty(t, b.Core.Warnings())
-			_, err = b.AttachProg(b.prog("late", bpf.Fentry, 0, nil), b.fn, 0)
+			image, images := b.BPF.Trampoline(b.fn).Image(), b.Symbols.WithPrefix("bpf_trampoline:")
+			late, err := b.LoadProg(ftemu.ProgSpec{Name: "late", Kind: bpf.Fentry, WantsIP: true})
+			require.NoError(t, err)
+			_, err = b.AttachProg(late, b.fn, 0)
 			require.ErrorIs(t, err, ftracecore.ENODEV)
+			require.Same(t, image, b.BPF.Trampoline(b.fn).Image())
+			require.Equal(t, sharedFlags, b.flags(), "a failed update changes nothing")
+			require.Equal(t, images, b.Symbols.WithPrefix("bpf_trampoline:"), "nor leaves an image behind")
 		})
 	}
 }
@@ -415,6 +426,35 @@ func TestBPFRetirement(t *testing.T) {
 	require.Nil(t, b.BPF.Trampoline(b.fn))
 	_, ok := b.Symbols.Lookup("bpf_trampoline:ftor_f0")
 	require.False(t, ok)
+}
+
+// An image is held while the body runs that it has called, so that a task which
+// never comes back keeps it.
+func TestBPFHeld(t *testing.T) {
+	b := newBPFLab(t, ftemu.Options{})
+	link := b.attach(b.prog("x", bpf.Fexit, 0, nil))
+	image := b.BPF.Trampoline(b.fn).Image()
+	held := false
+	b.body = func() { held = image.Busy() }
+	b.call()
+	require.True(t, held)
+	require.False(t, image.Busy())
+
+	// The nop behind the call is no place to come back to any more.
+	code, ok := b.ProgImage(b.fn)
+	require.True(t, ok)
+	ip, ok := code.Label(trampoline.LabelIPAfterCall)
+	require.True(t, ok)
+	saved := make([]byte, 1)
+	require.NoError(t, b.Mem.Read(ip, saved))
+	require.NoError(t, b.Poker.WriteEarly(ip, []byte{0x06}))
+	_, err := b.Call(b.fn, 1, 2)
+	var stopped *ftemu.CallError
+	require.ErrorAs(t, err, &stopped)
+	require.True(t, image.Busy())
+	require.NoError(t, b.Poker.WriteEarly(ip, saved))
+	require.NoError(t, b.BPF.Detach(link))
+	require.NotNil(t, b.Mem.Page(image.Addr), "the page stays")
 }
 
 // Images come and go without using anything up.

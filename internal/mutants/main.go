@@ -1,6 +1,7 @@
-// Command mutants breaks the rules of ftracecore one at a time and runs the
-// quick tests: each break must be noticed. The tree is not touched; a mutated
-// file takes the place of the real one by go test -overlay.
+// Command mutants breaks the rules of ftracecore, of its BPF client and of the
+// trampolines one at a time and runs the quick tests: each break must be noticed.
+// The tree is not touched; a mutated file takes the place of the real one by go
+// test -overlay.
 //
 //	go run ./internal/mutants [-run REGEXP] [-list]
 //
@@ -22,12 +23,26 @@ import (
 	"strings"
 )
 
-// packages are the tests that must notice.
-var packages = []string{"./ftracecore/...", "./conform"}
+// A suite is the mutants of one package.
+type suite struct {
+	dir     string   // of the package
+	tests   []string // arguments of go test: the tests that must notice
+	mutants []mutant
+}
+
+// suites are all there are. The test of the comparison itself, which does not
+// depend on ftracecore, is left out.
+func suites() []suite {
+	return []suite{
+		{"ftracecore", []string{"-skip=^TestEveryValue", "./ftracecore/...", "./conform"}, mutants},
+		{"ftracecore/bpf", []string{"-run=BPF|Sequences|SequenceDead", ".", "./conform"}, bpfMutants},
+		{"trampoline", []string{"./trampoline"}, trampolineMutants},
+	}
+}
 
 // A mutant is one rule broken.
 type mutant struct {
-	file string // in ftracecore
+	file string // in the suite's directory
 	rule string // what is broken, in a phrase
 	old  string // a text that occurs once in the file
 	new  string // what takes its place
@@ -45,51 +60,70 @@ func run(only string, list bool) int {
 	if err != nil {
 		return fail(err)
 	}
-	var chosen []mutant
-	for _, m := range mutants {
-		if match.MatchString(m.file + ": " + m.rule) {
-			chosen = append(chosen, m)
-		}
-	}
+	var chosen []suite
 	bad := false
-	for _, m := range chosen {
-		if _, err := m.apply(); err != nil {
-			fail(err)
-			bad = true
+	for _, s := range suites() {
+		all := s.mutants
+		s.mutants = nil
+		for _, m := range all {
+			if !match.MatchString(s.name(m)) {
+				continue
+			}
+			s.mutants = append(s.mutants, m)
+			if _, err := s.apply(m); err != nil {
+				fail(err)
+				bad = true
+			}
 		}
+		chosen = append(chosen, s)
 	}
 	switch {
 	case bad:
 		return 2
 	case list:
-		for _, m := range chosen {
-			fmt.Printf("%s: %s\n", m.file, m.rule)
+		for _, s := range chosen {
+			for _, m := range s.mutants {
+				fmt.Println(s.name(m))
+			}
 		}
 		return 0
 	}
+	return runAll(chosen)
+}
+
+// runAll runs the mutants and prints a table.
+func runAll(chosen []suite) int {
 	dir, err := os.MkdirTemp("", "mutants")
 	if err != nil {
 		return fail(err)
 	}
 	defer os.RemoveAll(dir)
-	if out, err := test(""); err != nil {
-		return fail(fmt.Errorf("the tests fail without a mutant:\n%s", out))
+	for _, s := range chosen {
+		if len(s.mutants) == 0 {
+			continue
+		}
+		if out, err := s.test(""); err != nil {
+			return fail(fmt.Errorf("the tests of %s fail without a mutant:\n%s", s.dir, out))
+		}
 	}
 	fmt.Print("| file | rule broken | result | noticed by |\n|---|---|---|---|\n")
-	survived := 0
-	for _, m := range chosen {
-		by, err := m.run(dir)
-		if err != nil {
-			return fail(err)
+	count, survived := 0, 0
+	for _, s := range chosen {
+		for _, m := range s.mutants {
+			by, err := s.run(m, dir)
+			if err != nil {
+				return fail(err)
+			}
+			result := "killed"
+			if by == "" {
+				result = "**survived**"
+				survived++
+			}
+			count++
+			fmt.Printf("| %s | %s | %s | %s |\n", s.path(m), m.rule, result, by)
 		}
-		result := "killed"
-		if by == "" {
-			result = "**survived**"
-			survived++
-		}
-		fmt.Printf("| %s | %s | %s | %s |\n", m.file, m.rule, result, by)
 	}
-	fmt.Printf("\n%d mutants: %d killed, %d survived\n", len(chosen), len(chosen)-survived, survived)
+	fmt.Printf("\n%d mutants: %d killed, %d survived\n", count, count-survived, survived)
 	if survived > 0 {
 		return 1
 	}
@@ -101,27 +135,29 @@ func fail(err error) int {
 	return 2
 }
 
-func (m *mutant) path() string { return filepath.Join("ftracecore", m.file) }
+func (s *suite) path(m mutant) string { return filepath.Join(s.dir, m.file) }
+
+func (s *suite) name(m mutant) string { return s.path(m) + ": " + m.rule }
 
 // apply returns the mutated file.
-func (m *mutant) apply() ([]byte, error) {
-	text, err := os.ReadFile(m.path())
+func (s *suite) apply(m mutant) ([]byte, error) {
+	text, err := os.ReadFile(s.path(m))
 	if err != nil {
 		return nil, err
 	}
 	if n := bytes.Count(text, []byte(m.old)); n != 1 {
-		return nil, fmt.Errorf("%s: %s: the text to replace occurs %d times, expected once:\n%s", m.path(), m.rule, n, m.old)
+		return nil, fmt.Errorf("%s: the text to replace occurs %d times, expected once:\n%s", s.name(m), n, m.old)
 	}
 	return bytes.Replace(text, []byte(m.old), []byte(m.new), 1), nil
 }
 
 // run runs the tests on the mutant and returns which noticed it; "" is none.
-func (m *mutant) run(dir string) (by string, err error) {
-	text, err := m.apply()
+func (s *suite) run(m mutant, dir string) (by string, err error) {
+	text, err := s.apply(m)
 	if err != nil {
 		return "", err
 	}
-	real, err := filepath.Abs(m.path())
+	real, err := filepath.Abs(s.path(m))
 	if err != nil {
 		return "", err
 	}
@@ -134,24 +170,23 @@ func (m *mutant) run(dir string) (by string, err error) {
 	if err := errors.Join(os.WriteFile(mutated, text, 0o600), os.WriteFile(overlay, spec, 0o600)); err != nil {
 		return "", err
 	}
-	out, err := test(overlay)
+	out, err := s.test(overlay)
 	switch {
 	case err == nil:
 		return "", nil
 	case bytes.Contains(out, []byte("[build failed]")) || bytes.Contains(out, []byte("[setup failed]")):
-		return "", fmt.Errorf("%s: %s: the mutant does not compile:\n%s", m.path(), m.rule, out)
+		return "", fmt.Errorf("%s: the mutant does not compile:\n%s", s.name(m), out)
 	}
 	return noticed(out), nil
 }
 
-// test runs the tests. The one that tests the comparison itself, which does not
-// depend on ftracecore, is left out.
-func test(overlay string) ([]byte, error) {
-	args := []string{"test", "-vet=off", "-count=1", "-timeout=2m", "-skip=^TestEveryValueIsCompared$"}
+// test runs the tests.
+func (s *suite) test(overlay string) ([]byte, error) {
+	args := []string{"test", "-vet=off", "-count=1", "-timeout=2m"}
 	if overlay != "" {
 		args = append(args, "-overlay="+overlay)
 	}
-	return exec.Command("go", append(args, packages...)...).CombinedOutput()
+	return exec.Command("go", append(args, s.tests...)...).CombinedOutput()
 }
 
 var failedTest = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
