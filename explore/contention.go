@@ -12,6 +12,7 @@ type use struct {
 	lock   string
 	thread int
 	held   []string
+	try    bool
 }
 
 // contention knows which locks two threads can want at the same time. A lock
@@ -21,21 +22,30 @@ type contention struct {
 	user   map[string]int      // the only thread to use the lock so far
 	guard  map[string][]string // held at every use of the lock so far
 	wanted map[string]bool     // by two threads at once
+	tried  map[string]bool     // by a trylock
 }
 
 func newContention() *contention {
-	return &contention{user: make(map[string]int), guard: make(map[string][]string), wanted: make(map[string]bool)}
+	return &contention{user: make(map[string]int), guard: make(map[string][]string), wanted: make(map[string]bool), tried: make(map[string]bool)}
 }
 
 // is tells whether the lock is known to be wanted by two threads at once. It
 // changes only between rounds.
 func (c *contention) is(l *ftracecore.Lock) bool { return c.wanted[l.Name] }
 
+// isTried tells whether some thread tries the lock: it can tell whether another
+// has it. It changes only between rounds.
+func (c *contention) isTried(l *ftracecore.Lock) bool { return c.tried[l.Name] }
+
 // learn takes uses into account. It tells whether a lock turned out to be wanted
 // by two at once that was thought not to be: what was searched so far then
 // lacks points of choice.
 func (c *contention) learn(uses []use) (wrong bool) {
 	for _, u := range uses {
+		if u.try && !c.tried[u.lock] {
+			c.tried[u.lock] = true
+			wrong = true
+		}
 		if c.wanted[u.lock] {
 			continue
 		}

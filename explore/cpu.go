@@ -75,7 +75,7 @@ func (t *thread) call(c *script.GuestCall) {
 			return
 		}
 		if w.opt.Full || w.visible(ip) {
-			t.yield(event{kind: evInsn, text: "execute " + w.lab().Name(ip), views: len(w.views[cpu.ID()].at(ip))})
+			t.yield(event{kind: evInsn, ip: ip, views: len(w.views[cpu.ID()].at(ip)), world: w})
 		}
 		if w.lab().IsDirectFunction(ip) {
 			t.judged.entered = true

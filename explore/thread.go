@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"ftemu/ftracecore"
+	"ftemu/patcher"
 	"ftemu/script"
 )
 
@@ -28,9 +29,14 @@ const (
 type event struct {
 	kind  eventKind
 	lock  *ftracecore.Lock
-	text  string
+	text  string // evPoint, evGrace
 	grace []graceCall
-	views int // evInsn: how many ways there are to see the instruction, less one
+	ip    uint64        // evInsn: of the instruction; evPoke: of the site
+	views int           // evInsn: how many ways there are to see the instruction, less one
+	poke  patcher.Phase // evPoke: the step
+	after bool          // evPoke: it is done, rather than one of its stores
+	sync  bool          // evPoke: all CPUs were synchronised
+	world *world        // for the names of addresses
 }
 
 // A graceCall is a call into the guest that a grace period waits for.
@@ -39,11 +45,34 @@ type graceCall struct {
 	call int
 }
 
+// pending tells whether the call has not ended yet.
+func (g graceCall) pending() bool { return g.t.inCall && g.t.calls == g.call }
+
 func (e event) variants() int { return 1 + e.views }
+
+// appendKey appends what tells the event from others.
+func (e event) appendKey(b []byte) []byte {
+	b = append(b, byte(e.kind), byte(e.poke), bits(e.after, e.sync))
+	b = binary.LittleEndian.AppendUint64(b, e.ip)
+	if e.lock != nil {
+		b = append(b, e.lock.Name...)
+	}
+	return append(append(b, e.text...), 0)
+}
 
 // what says in a few words what the thread is about to do.
 func (e event) what() string {
 	switch e.kind {
+	case evInsn:
+		return "execute " + e.world.lab().Name(e.ip)
+	case evPoke:
+		switch {
+		case !e.after:
+			return fmt.Sprintf("%s at %s", e.poke, e.world.lab().Name(e.ip))
+		case e.sync:
+			return fmt.Sprintf("sync all CPUs after %s", e.poke)
+		}
+		return fmt.Sprintf("no sync after %s", e.poke)
 	case evStart:
 		return "start"
 	case evLock:
@@ -158,7 +187,7 @@ func (t *thread) runnable() bool {
 	case t.at.kind == evLock:
 		return t.world.owner[t.at.lock] == nil
 	case t.at.kind == evGrace:
-		return !slices.ContainsFunc(t.at.grace, func(g graceCall) bool { return g.t.inCall && g.t.calls == g.call })
+		return !slices.ContainsFunc(t.at.grace, graceCall.pending)
 	}
 	return true
 }
@@ -184,15 +213,16 @@ func (t *thread) remember() {
 	h := &w.sum
 	h.Reset()
 	b := binary.LittleEndian.AppendUint64(w.buf[:0], t.hist)
-	b = append(b, byte(t.at.kind), byte(t.variant))
-	b = append(b, t.at.what()...)
+	b = t.at.appendKey(append(b, byte(t.variant)))
 	if t.at.kind == evTry && w.owner[t.at.lock] != nil {
 		b = append(b, 1)
 	}
 	w.buf = b
 	_, _ = h.Write(b)
 	if t.at.kind == evLock || t.at.kind == evTry {
+		// What it reads under the lock is all that it can learn of the others.
 		w.lab().Core.Digest(h, nil)
+		w.lab().BPF.DigestTrampolines(h)
 	}
 	t.hist = h.Sum64()
 }
@@ -251,9 +281,14 @@ func (t *thread) holding(l *ftracecore.Lock) *held {
 
 // appendState appends where the thread is and what is known of it.
 func (t *thread) appendState(b []byte) []byte {
-	b = append(b, byte(t.line), byte(t.at.kind), byte(len(t.locks)), bits(t.finished, t.inCall))
+	b = append(b, byte(t.line), byte(len(t.locks)), bits(t.finished, t.inCall))
 	b = binary.LittleEndian.AppendUint64(b, t.hist)
-	b = append(b, t.at.what()...)
+	b = t.at.appendKey(b)
+	for _, g := range t.at.grace {
+		// A call that began after the grace period looks the same and is not
+		// waited for.
+		b = append(b, byte(g.t.id), bits(g.pending()))
+	}
 	for _, l := range t.locks {
 		b = append(b, l.lock.Name...)
 	}

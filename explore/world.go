@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 
 	"ftemu"
@@ -211,6 +212,10 @@ func (w *world) digest() uint64 {
 	for i := range w.views {
 		b = w.views[i].appendState(b)
 	}
+	for _, ip := range slices.Sorted(maps.Keys(w.changes)) {
+		c := w.changes[ip]
+		b = append(append(b, c.Old[:]...), c.New[:]...)
+	}
 	if w.opt.Bound > 0 && w.last != nil {
 		// Which thread runs on matters where deviations are counted.
 		b = append(b, byte(w.last.id))
@@ -238,7 +243,7 @@ func (w *world) TryLock(l *ftracecore.Lock) bool {
 	if t == nil {
 		return !l.Held()
 	}
-	w.uses = append(w.uses, use{l.Name, t.id, nil})
+	w.uses = append(w.uses, use{lock: l.Name, thread: t.id, try: true})
 	t.yield(event{kind: evTry, lock: l})
 	if w.owner[l] != nil {
 		return false
@@ -250,7 +255,7 @@ func (w *world) TryLock(l *ftracecore.Lock) bool {
 func (w *world) acquired(t *thread, l *ftracecore.Lock, blocking bool) {
 	w.owner[l] = t
 	where := t.where()
-	w.uses = append(w.uses, use{l.Name, t.id, t.lockNames()})
+	w.uses = append(w.uses, use{lock: l.Name, thread: t.id, held: t.lockNames()})
 	if blocking {
 		if inv := w.order.note(t, l, where); inv != "" {
 			w.violate(LockOrder, "%s", inv)
@@ -265,7 +270,7 @@ func (w *world) Unlock(l *ftracecore.Lock) {
 	if t == nil || t.killed {
 		return
 	}
-	if w.opt.Full {
+	if w.opt.Full || w.opt.contended.isTried(l) {
 		t.yield(event{kind: evUnlock, lock: l})
 	}
 	delete(w.owner, l)
@@ -322,7 +327,7 @@ func (w *world) Wrote(s patcher.Step, i int) {
 		}
 	}
 	if w.concerns(c.IP) {
-		t.yield(event{kind: evPoke, text: fmt.Sprintf("%s %s: %x at %s", s.Phase, w.run.SiteName(c.IP), wr.Bytes, w.lab().Name(wr.Addr))})
+		t.yield(event{kind: evPoke, poke: s.Phase, ip: c.IP, world: w})
 	}
 }
 
@@ -356,11 +361,7 @@ func (w *world) Done(s patcher.Step) {
 		}
 	}
 	if !s.Stopped && slices.ContainsFunc(s.Sites, func(c patcher.Change) bool { return w.concerns(c.IP) }) {
-		what := "no sync"
-		if s.Sync {
-			what = "sync all CPUs"
-		}
-		t.yield(event{kind: evPoke, text: fmt.Sprintf("%s after %s", what, s.Phase)})
+		t.yield(event{kind: evPoke, poke: s.Phase, ip: s.Sites[0].IP, after: true, sync: s.Sync, world: w})
 	}
 }
 
