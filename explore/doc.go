@@ -12,8 +12,9 @@
 //
 // Guest instructions that touch nothing but the CPU's own registers and stack are
 // run together with the one before them, and so is the release of a lock with
-// what precedes it: nobody can tell the difference. A state that was seen
-// before is not explored again. [Options.Full] switches the first off.
+// what precedes it, unless somebody tries the lock instead of waiting for it:
+// nobody can tell the difference. A state that was seen before is not explored
+// again. [Options.Full] switches the first off.
 //
 // # Order of the search
 //

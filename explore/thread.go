@@ -17,7 +17,7 @@ const (
 	evStart  eventKind = iota // begin
 	evLock                    // wait for a lock and take it
 	evTry                     // try to take a lock
-	evUnlock                  // give a lock back; only in full searches
+	evUnlock                  // give a lock back that others try; in full searches, any
 	evPoint                   // go on behind a callback or sleep
 	evPoke                    // go on behind a store to code or a sync
 	evGrace                   // wait for CPUs to leave guest code

@@ -58,9 +58,9 @@ func (tr *Trampoline) clone() Trampoline {
 	return c
 }
 
-// Digest writes what the behaviour of the trampolines from here on depends on,
-// in a fixed form.
-func (t *Table) Digest(w io.Writer) {
+// DigestTrampolines writes what the behaviour of the trampolines from here on
+// depends on, in a fixed form.
+func (t *Table) DigestTrampolines(w io.Writer) {
 	var b []byte
 	put := func(vs ...uint64) {
 		for _, v := range vs {
@@ -74,6 +74,20 @@ func (t *Table) Digest(w io.Writer) {
 		}
 		for _, l := range tr.order {
 			put(l.Prog.Addr, l.Cookie)
+		}
+	}
+	// Hashes do not fail.
+	_, _ = w.Write(b)
+}
+
+// Digest writes what the table's behaviour from here on depends on, the CPUs
+// that run programs included.
+func (t *Table) Digest(w io.Writer) {
+	t.DigestTrampolines(w)
+	var b []byte
+	put := func(vs ...uint64) {
+		for _, v := range vs {
+			b = binary.LittleEndian.AppendUint64(b, v)
 		}
 	}
 	for _, addr := range slices.Sorted(maps.Keys(t.progs)) {
