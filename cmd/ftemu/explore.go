@@ -229,6 +229,9 @@ func (c *exploreCmd) designs(a *app, opt explore.Options, progress *searchProgre
 			if err != nil {
 				return fmt.Errorf("%s, design %s: %w", file, d.Name(), err)
 			}
+			if r.Found != nil {
+				a.exit(statusDiff)
+			}
 			if c.JSON {
 				c.Design = d.Name()
 				if err := c.printJSON(a, file, r); err != nil {

@@ -39,6 +39,12 @@ func newTextPrinter(a *app, s *script.Script, c *runCmd, mask trace.Mask) *textP
 		guestName = "built-in"
 	}
 	p.header = fmt.Sprintf("%s: guest %s, engine %s, profile %s, design %s, seed %d", s.File, guestName, c.Engine, c.Profile, c.Design, c.Seed)
+	if c.Strategy != "breakpoint" {
+		p.header += ", strategy " + c.Strategy
+	}
+	if c.With != "" {
+		p.header += ", with " + c.With
+	}
 	return p
 }
 

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"ftemu"
-	"ftemu/ftracecore"
 	"ftemu/guest"
 	"ftemu/script"
 	"ftemu/trace"
@@ -18,12 +17,11 @@ import (
 )
 
 type runCmd struct {
+	kernelFlags
 	Engine  string `default:"interp" placeholder:"NAME" help:"Engine that executes the guest (default ${default}); 'ftemu engines' lists them."`
 	JSON    bool   `name:"json" help:"Print one JSON object for each line of the scenario, with the keys of the recordings."`
 	Seed    uint64 `default:"1" placeholder:"N" help:"Seed of the registers that a call leaves undefined (default ${default})."`
 	Trace   string `placeholder:"KIND,..." help:"Print events between the lines: insn, branch, mem, gate, trap, poke, reg, opsfunc, callback, warn, func, entry, exit or all."`
-	Profile string `default:"v6.1" placeholder:"NAME" help:"Kernel version to behave as (default ${default})."`
-	Design  string `default:"ops-func" placeholder:"NAME" help:"How livepatches and direct callers share a function (default ${default})."`
 	Explain bool   `help:"Print how each registration was decided, step by step."`
 	File    string `arg:"" help:"Scenario, or - for standard input."`
 }
@@ -78,18 +76,11 @@ func (c *runCmd) options() (ftemu.Options, error) {
 	if err != nil {
 		return ftemu.Options{}, err
 	}
-	profile, err := ftracecore.ParseProfile(c.Profile)
-	if err != nil {
-		return ftemu.Options{}, err
-	}
-	design, err := ftracecore.ParseDesign(c.Design)
-	if err != nil {
-		return ftemu.Options{}, err
-	}
 	if c.Seed == 0 {
 		return ftemu.Options{}, errors.New("--seed 0: expected a number from 1 on")
 	}
-	return ftemu.Options{Engine: engine, Profile: &profile, Design: &design, Seed: c.Seed, Explain: c.Explain}, nil
+	opt := ftemu.Options{Engine: engine, Seed: c.Seed, Explain: c.Explain}
+	return opt, c.apply(&opt)
 }
 
 // play runs a scenario to its end, or to where nothing can run any more, and
