@@ -366,14 +366,19 @@ func (m *Memory) Store(addr uint64, b []byte) *Fault {
 // put writes over mapped pages.
 func (m *Memory) put(addr uint64, b []byte) {
 	for len(b) > 0 {
-		p := m.Page(addr)
-		m.PrepareWrite(p)
-		n := copy(p.Data[addr%PageSize:], b)
-		p.Version++
-		if p.Perm&PermX != 0 {
-			m.codeChanged(addr, uint64(n))
-		}
+		n := min(len(b), PageSize-int(addr%PageSize))
+		m.putIn(m.Page(addr), addr, b[:n])
 		addr, b = addr+uint64(n), b[n:]
+	}
+}
+
+// putIn writes into one page.
+func (m *Memory) putIn(p *Page, addr uint64, b []byte) {
+	m.PrepareWrite(p)
+	copy(p.Data[addr%PageSize:], b)
+	p.Version++
+	if p.Perm&PermX != 0 {
+		m.codeChanged(addr, uint64(len(b)))
 	}
 }
 
@@ -386,6 +391,10 @@ func (m *Memory) codeChanged(addr, size uint64) {
 
 // Read copies bytes out, whatever their permissions: all or, with an error, none.
 func (m *Memory) Read(addr uint64, b []byte) error {
+	if p := m.Page(addr); p != nil && len(b) <= PageSize-int(addr%PageSize) {
+		copy(b, p.Data[addr%PageSize:])
+		return nil
+	}
 	if f := m.allowed(addr, len(b), 0); f != nil {
 		return fmt.Errorf("read of %d bytes at %#x: nothing is mapped at %#x", len(b), addr, f.Addr)
 	}
@@ -395,6 +404,10 @@ func (m *Memory) Read(addr uint64, b []byte) error {
 
 // Write changes bytes, whatever their permissions: all or, with an error, none.
 func (m *Memory) Write(addr uint64, b []byte) error {
+	if p := m.Page(addr); p != nil && len(b) <= PageSize-int(addr%PageSize) {
+		m.putIn(p, addr, b)
+		return nil
+	}
 	if f := m.allowed(addr, len(b), 0); f != nil {
 		return fmt.Errorf("write of %d bytes at %#x: nothing is mapped at %#x", len(b), addr, f.Addr)
 	}

@@ -83,6 +83,7 @@ type Core struct {
 	DirectMutex, FtraceLock, TextMutex Lock
 
 	pages    [][]Record
+	updated  int    // how many sites the last update changed
 	list     []*Ops // ftrace_ops_list, the newest first; ftrace_list_end not included
 	direct   *Hash  // direct_functions
 	startUp  int    // ftrace_start_up: number of started ops

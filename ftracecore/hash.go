@@ -17,8 +17,8 @@ const (
 // in that order.
 type Hash struct {
 	bits    int
-	entries []hashEntry    // in the order in which they were entered
-	index   map[uint64]int // of entries by ip; nil as long as there are few
+	entries []hashEntry // in the order in which they were entered
+	index   hashIndex   // of entries by ip; nil as long as there are few
 }
 
 type hashEntry struct {
@@ -58,10 +58,7 @@ func (h *Hash) Count() int {
 // at returns the place of ip in entries, or -1.
 func (h *Hash) at(ip uint64) int {
 	if h.index != nil {
-		if i, ok := h.index[ip]; ok {
-			return i
-		}
-		return -1
+		return int(*h.index.slot(h.entries, ip)) - 1
 	}
 	for i := range h.entries {
 		if h.entries[i].ip == ip {
@@ -87,17 +84,31 @@ func (h *Hash) Has(ip uint64) bool { return h.find(ip) != nil }
 func (h *Hash) add(ip, direct uint64) {
 	h.entries = append(h.entries, hashEntry{ip, direct})
 	switch {
-	case h.index != nil:
-		h.index[ip] = len(h.entries) - 1
-	case len(h.entries) > fewEntries:
+	case 3*len(h.entries) > 2*len(h.index) && len(h.entries) > fewEntries:
 		h.reindex()
+	case h.index != nil:
+		*h.index.slot(h.entries, ip) = int32(len(h.entries))
 	}
 }
 
 func (h *Hash) reindex() {
-	h.index = make(map[uint64]int, len(h.entries))
+	h.index = make(hashIndex, 1<<bits.Len(uint(2*len(h.entries))))
 	for i, e := range h.entries {
-		h.index[e.ip] = i
+		*h.index.slot(h.entries, e.ip) = int32(i + 1)
+	}
+}
+
+// A hashIndex is an open hash table, a power of two long and never full, of
+// places in a list of entries, counted from 1; 0 is no place.
+type hashIndex []int32
+
+// slot returns where the place of the entry with ip is or would be.
+func (x hashIndex) slot(entries []hashEntry, ip uint64) *int32 {
+	mask := uint64(len(x) - 1)
+	for i := ip * 0x9e3779b97f4a7c15 >> 32 & mask; ; i = (i + 1) & mask {
+		if p := &x[i]; *p == 0 || entries[*p-1].ip == ip {
+			return p
+		}
 	}
 }
 

@@ -54,8 +54,9 @@ func (c *Core) setTraceFunc(fn *Func) bool {
 // (ftrace_replace_code of x86): first everything is verified, then everything
 // is written.
 func (c *Core) replaceCode(enable bool) {
-	var recs []*Record
-	var changes []patcher.Change
+	// Most updates change as many sites as the one before.
+	recs := make([]*Record, 0, c.updated)
+	changes := make([]patcher.Change, 0, c.updated)
 	c.Records(func(rec *Record) bool {
 		act := c.checkRecord(rec, enable, false)
 		if act == ignore {
@@ -72,6 +73,7 @@ func (c *Core) replaceCode(enable bool) {
 	if len(recs) == 0 {
 		return
 	}
+	c.updated = len(recs)
 	if err := c.text.Verify(changes); err != nil {
 		c.warn("ftrace_verify_code", "%v", err)
 		c.bug(err)

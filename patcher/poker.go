@@ -129,9 +129,10 @@ func (p *Poker) run(s Step) error {
 		// is there.
 		p.batch = s.Sites
 	}
+	how := s.Phase.String()
 	for i := range s.Sites {
 		w := s.Write(i)
-		if err := p.write(s.Sites[i].IP, w, s.Phase.String()); err != nil {
+		if err := p.write(s.Sites[i].IP, w, how); err != nil {
 			return &Bug{Reason: Unwritable, IP: s.Sites[i].IP, Expected: s.Sites[i].Old}
 		}
 		if p.Observer != nil {
