@@ -156,14 +156,21 @@ func (l *Lab) AttachProg(p *bpf.Prog, fn, cookie uint64) (*bpf.Link, error) {
 	if !ok || sym.Addr != fn {
 		return nil, fmt.Errorf("program %q: no function begins at %#x", p.Name, fn)
 	}
-	if ip := l.Core.Location(fn); ip != 0 && ip != fn && ip != fn+endbrLen {
-		return nil, fmt.Errorf("program %q: the site of %s is at +%d, and images need it at the start of the function", p.Name, sym.Name, ip-fn)
+	if ip := l.Core.Location(fn); ip != 0 && ip != fn && !(ip == fn+endbrLen && l.hasEndbr(fn)) {
+		return nil, l.Core.Refuse(ftracecore.EINVAL, sym.Name, "An image calls the body by the address behind a site at the start.",
+			"its site is at +%d, not at its start, so that program %q cannot be attached", ip-fn, p.Name)
 	}
 	return l.BPF.Attach(p, bpf.Target{Name: sym.Name, Addr: fn, Module: sym.Module, Params: l.Params(fn)}, cookie)
 }
 
 // endbrLen is the length of an endbr64, in bytes.
 const endbrLen = 4
+
+// hasEndbr tells whether the function at fn begins with a landing pad.
+func (l *Lab) hasEndbr(fn uint64) bool {
+	var b [endbrLen]byte
+	return l.Mem.Read(fn, b[:]) == nil && b == [endbrLen]byte{0xf3, 0x0f, 0x1e, 0xfa}
+}
 
 // Params are the sizes of the parameters of the function at fn in bytes: those
 // of SetParams, or those of the image, or six words, which is all that
@@ -317,7 +324,7 @@ func (l *Lab) bpfSpec(im *bpf.Image, d *bpf.Description) trampoline.BPFSpec {
 		TrampEnter: l.addrs.bpfTrampEnter, TrampExit: l.addrs.bpfTrampExit, Return: trampoline.Return{SLS: true},
 	}
 	// A function with a landing pad is one of a kernel with IBT.
-	s.Endbr = l.Core.Location(d.Target.Addr) == d.Target.Addr+endbrLen
+	s.Endbr = l.hasEndbr(d.Target.Addr)
 	s.IBT = s.Endbr
 	for _, f := range bpfFlags {
 		if d.Flags.Has(f.tr) {

@@ -3,6 +3,7 @@ package ftemu_test
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -535,6 +536,36 @@ func TestBPFArguments(t *testing.T) {
 			require.Equal(t, []string{want}, b.log)
 			require.NoError(t, b.BPF.Detach(link))
 		}
+	}
+}
+
+// Images go around a landing pad at the start of a function, and are refused for
+// sites that are elsewhere.
+func TestBPFSites(t *testing.T) {
+	for name, attaches := range map[string]bool{"gcc-fentry": true, "gcc-ibt-fentry": true, "gcc-patchable-5": true, "gcc-ibt-patchable-21-16": true, "gcc-mcount": false} {
+		t.Run(name, func(t *testing.T) {
+			img, err := guest.LoadFile(filepath.Join("testdata", "guest", name+".o"), guest.LoadOptions{Extern: guest.Placeholders(0xffffffffc0300000)})
+			require.NoError(t, err)
+			lab, err := ftemu.New(ftemu.Options{Guest: img})
+			require.NoError(t, err)
+			defer lab.Close()
+			b := &bpfLab{Lab: lab, t: t}
+			b.fn = b.addr("leaf")
+			alone, _ := b.call()
+			link, err := b.AttachProg(b.prog("x", bpf.Fexit, 0, nil), b.fn, 0)
+			if !attaches {
+				require.ErrorIs(t, err, ftracecore.EINVAL)
+				require.ErrorContains(t, err, "site leaf: its site is at +4, not at its start")
+				return
+			}
+			require.NoError(t, err)
+			v, log := b.call()
+			require.Equal(t, alone, v)
+			require.Equal(t, []string{fmt.Sprintf("x[1 2 0 0 0 0]=%d", v)}, log)
+			require.NoError(t, b.BPF.Detach(link))
+			v, _ = b.call()
+			require.Equal(t, alone, v)
+		})
 	}
 }
 
