@@ -13,6 +13,7 @@ import (
 // the first error.
 type frame struct {
 	mem  *emu.Memory
+	cpu  int
 	addr uint64
 	err  error
 }
@@ -34,6 +35,7 @@ func (f *frame) set(off, v uint64) {
 // Full tells whether the trampoline saved all registers: it then stored the
 // kernel's code segment, otherwise 0.
 func (f *frame) Full() bool            { return f.get(trampoline.RegsCS) != 0 }
+func (f *frame) CPU() int              { return f.cpu }
 func (f *frame) IP() uint64            { return f.get(trampoline.RegsIP) }
 func (f *frame) SetIP(ip uint64)       { f.set(trampoline.RegsIP, ip) }
 func (f *frame) SetDirect(addr uint64) { f.set(trampoline.RegsOrigAX, addr) }
@@ -41,7 +43,7 @@ func (f *frame) SetDirect(addr uint64) { f.set(trampoline.RegsOrigAX, addr) }
 // traced runs a Go function that stands for func(ip, parent_ip, ops, fregs).
 func (l *Lab) traced(c emu.CPU, fn func(ip, parent uint64, ops *ftracecore.Ops, regs ftracecore.Regs)) error {
 	r := c.Regs()
-	f := &frame{mem: c.Memory(), addr: r.GPR[emu.RCX]}
+	f := &frame{mem: c.Memory(), cpu: c.ID(), addr: r.GPR[emu.RCX]}
 	fn(r.GPR[emu.RDI], r.GPR[emu.RSI], l.ops[r.GPR[emu.RDX]], f)
 	return f.err
 }

@@ -89,7 +89,7 @@ func (c *Core) AssistFunc(ip, parent uint64, op *Ops, regs Regs) {
 
 func (c *Core) callback(op *Ops, fn *Func, ip, parent uint64, regs Regs) {
 	if c.mask.Has(trace.Callback) {
-		c.tracer.Trace(&trace.Event{Kind: trace.Callback, IP: ip, Addr: parent, Name: op.Name})
+		c.tracer.Trace(&trace.Event{Kind: trace.Callback, CPU: cpuOf(regs), IP: ip, Addr: parent, Name: op.Name})
 	}
 	c.point("callback " + op.Name)
 	fn.Call(ip, parent, op, regs)

@@ -49,6 +49,14 @@ type Regs interface {
 	SetDirect(addr uint64)
 }
 
+// cpuOf is the CPU that registers are of, for events: 0 where they do not tell.
+func cpuOf(r Regs) int {
+	if c, ok := r.(interface{ CPU() int }); ok {
+		return c.CPU()
+	}
+	return 0
+}
+
 // A Func is a kernel function that trampolines can call.
 type Func struct {
 	Addr uint64

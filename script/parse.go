@@ -120,9 +120,10 @@ func baseName(file string) string {
 	return strings.TrimSuffix(strings.ReplaceAll(filepath.Base(file), " ", "_"), ".ft")
 }
 
-// A declared is an ID that new made.
+// A declared is an ID that new or tracer made.
 type declared struct {
-	kind kind
+	kind   kind
+	tracer bool // made by tracer
 }
 
 type parser struct {
