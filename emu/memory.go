@@ -402,6 +402,21 @@ func (m *Memory) Read(addr uint64, b []byte) error {
 	return nil
 }
 
+// Gather is Read of n bytes at each of addrs, one after the other into b. It does
+// so little for each that a processor can wait for many at once. It returns how
+// many it read before one that is not mapped.
+func (m *Memory) Gather(addrs []uint64, n int, b []byte) int {
+	for i, a := range addrs {
+		to := b[i*n : (i+1)*n]
+		if x := m.recent; x != nil && a-x.Addr <= x.Size-uint64(n) {
+			copy(to, x.Data[a-x.Addr:])
+		} else if m.Read(a, to) != nil {
+			return i
+		}
+	}
+	return len(addrs)
+}
+
 // Write changes bytes, whatever their permissions: all or, with an error, none.
 func (m *Memory) Write(addr uint64, b []byte) error {
 	if p := m.Page(addr); p != nil && len(b) <= PageSize-int(addr%PageSize) {

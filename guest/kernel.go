@@ -65,6 +65,7 @@ func loadBZImage(r io.ReaderAt, opt LoadOptions) (*Image, error) {
 	if err != nil {
 		return nil, l.errorf("", "%v", err)
 	}
+	l.opt.done("unpack")
 	if t, err := l.checkHeader(bytes.NewReader(raw)); err != nil {
 		return nil, err
 	} else if t != elf.ET_EXEC {
@@ -81,10 +82,14 @@ func (l *loader) loadKernel(r io.ReaderAt, raw []byte) (*Image, error) {
 		return nil, err
 	}
 	l.img = &Image{Name: l.opt.Name, Symbols: &Symbols{}, Kernel: &Kernel{}}
-	for _, step := range []func() error{k.layOutKernel, k.readSymbols, k.findKernelSites} {
-		if err := step(); err != nil {
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{{"segments", k.layOutKernel}, {"symbols", k.readSymbols}, {"sites", k.findKernelSites}} {
+		if err := step.do(); err != nil {
 			return nil, err
 		}
+		l.opt.done(step.name)
 	}
 	return l.img, nil
 }

@@ -40,6 +40,9 @@ type LoadOptions struct {
 	// Extern gives the addresses of symbols that the object does not define. It is
 	// asked once for each, in the order of the symbol table. Nil knows none.
 	Extern func(name string) (addr uint64, ok bool)
+	// Progress, if not nil, is told of each step of loading a kernel when it is
+	// done: "unpack" of a bzImage, "segments", "symbols", "sites".
+	Progress func(step string)
 }
 
 // Placeholders returns an Extern that knows every name (__fentry__ and mcount
@@ -121,6 +124,12 @@ func LoadFile(path string, opt LoadOptions) (*Image, error) {
 		opt.Name = path
 	}
 	return Load(f, opt)
+}
+
+func (o *LoadOptions) done(step string) {
+	if o.Progress != nil {
+		o.Progress(step)
+	}
 }
 
 // A loader is the state of one Load.

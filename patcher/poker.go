@@ -19,6 +19,9 @@ var (
 // Memory is where the sites are. *emu.Memory is one.
 type Memory interface {
 	Read(addr uint64, b []byte) error
+	// Gather reads n bytes at each of addrs, one after the other into b, and
+	// returns how many it read before one that cannot be.
+	Gather(addrs []uint64, n int, b []byte) int
 	// Write changes all of b or, with an error, nothing.
 	Write(addr uint64, b []byte) error
 }
@@ -49,6 +52,10 @@ type Poker struct {
 
 	busy  bool
 	batch []Change // the sites whose int3s are claimed, ascending
+
+	// For Verify: sites, and what was found there.
+	ips   [64]uint64
+	found [64 * x86.SiteLen]byte
 }
 
 // NewPoker returns a poker that uses the breakpoint protocol.
@@ -57,14 +64,19 @@ func NewPoker(mem Memory) *Poker { return &Poker{mem: mem} }
 // Verify tells whether every site holds its change's Old. The error is a *Bug
 // for the first that does not.
 func (p *Poker) Verify(changes []Change) error {
-	for i := range changes {
-		c := &changes[i]
-		var actual x86.Bytes5
-		if err := p.mem.Read(c.IP, actual[:]); err != nil {
-			return &Bug{Reason: Unreadable, IP: c.IP, Expected: c.Old}
+	for part := range slices.Chunk(changes, len(p.ips)) {
+		for i := range part {
+			p.ips[i] = part[i].IP
 		}
-		if actual != c.Old {
-			return &Bug{Reason: Mismatch, IP: c.IP, Actual: actual, Expected: c.Old}
+		n := p.mem.Gather(p.ips[:len(part)], x86.SiteLen, p.found[:])
+		for i := range part[:n] {
+			c := &part[i]
+			if actual := x86.Bytes5(p.found[i*x86.SiteLen:]); actual != c.Old {
+				return &Bug{Reason: Mismatch, IP: c.IP, Actual: actual, Expected: c.Old}
+			}
+		}
+		if n < len(part) {
+			return &Bug{Reason: Unreadable, IP: part[n].IP, Expected: part[n].Old}
 		}
 	}
 	return nil

@@ -166,6 +166,15 @@ func (m picky) Read(addr uint64, b []byte) error {
 	return m.Memory.Read(addr, b)
 }
 
+func (m picky) Gather(addrs []uint64, n int, b []byte) int {
+	for i, a := range addrs {
+		if m.Read(a, b[i*n:(i+1)*n]) != nil {
+			return i
+		}
+	}
+	return len(addrs)
+}
+
 func (m picky) Write(addr uint64, b []byte) error {
 	if m.noWrite == addr {
 		return errors.New("no")
