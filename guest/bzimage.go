@@ -84,8 +84,6 @@ func unpack(payload []byte) (out []byte, err error) {
 	switch has := func(magic string) bool { return bytes.HasPrefix(payload, []byte(magic)) }; {
 	case has(elf.ELFMAG):
 		return payload, nil // CONFIG_KERNEL_UNCOMPRESSED
-	case size > maxKernel:
-		return nil, fmt.Errorf("a kernel of %d bytes, expected at most %d", size, maxKernel)
 	case has("\xfd7zXZ\x00"):
 		kind = "xz"
 		in, err = xz.NewReader(bytes.NewReader(stream), maxDictionary)
@@ -108,13 +106,17 @@ func unpack(payload []byte) (out []byte, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("damaged %s payload: %w", kind, err)
 	}
-	return readExactly(in, kind, size)
+	if size > maxKernel {
+		return nil, fmt.Errorf("a kernel of %d bytes, expected at most %d", size, maxKernel)
+	}
+	return readExactly(in, kind, size, 16*int64(len(payload)))
 }
 
-// readExactly reads size bytes; memory is taken as they come, not as announced.
-func readExactly(in io.Reader, kind string, size int64) ([]byte, error) {
+// readExactly reads size bytes. A size that is not likely does not make it take
+// memory: more than that is taken as the bytes come.
+func readExactly(in io.Reader, kind string, size, likely int64) ([]byte, error) {
 	// One byte more than there should be would show.
-	buf := bytes.NewBuffer(make([]byte, 0, min(size+bytes.MinRead, 96<<20)))
+	buf := bytes.NewBuffer(make([]byte, 0, min(size, likely)+bytes.MinRead))
 	n, err := buf.ReadFrom(io.LimitReader(in, size+1))
 	switch {
 	case err != nil && errors.Is(err, io.ErrUnexpectedEOF):

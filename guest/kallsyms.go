@@ -241,5 +241,6 @@ func relativeAddrs(offsets []byte, base uint64, percpu bool) ([]uint64, bool) {
 		last = a
 		addrs = append(addrs, a)
 	}
-	return addrs, true
+	// The last symbols are the kernel's in any case.
+	return addrs, last >= base
 }
