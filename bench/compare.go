@@ -50,17 +50,6 @@ type Comparison struct {
 	Sides   []Side  `json:"sides"`
 }
 
-// Ratio is the ratio that counts: that of the quickest of the other sides. ok is
-// false where there is none.
-func (c *Comparison) Ratio() (r Spread, ok bool) {
-	for _, s := range c.Sides {
-		if s.Ratio != nil && (!ok || s.Ratio.Median < r.Median) {
-			r, ok = *s.Ratio, true
-		}
-	}
-	return r, ok
-}
-
 // Compare does w on every subject in turn, Rounds times. Ratios are those to the
 // first subject.
 func Compare(w Work, subjects []Subject) (*Comparison, error) {

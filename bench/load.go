@@ -32,13 +32,12 @@ type LoadResult struct {
 }
 
 // LoadKernel loads the kernel in a file.
-func LoadKernel(file string) (*LoadResult, *guest.Image, error) {
+func LoadKernel(file string) (*LoadResult, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	r := &LoadResult{Bench: "load", Image: file, Rounds: loadRounds}
-	var image *guest.Image
 	times := make(map[string][]float64)
 	for range loadRounds {
 		last, took := now(), make(map[string]time.Duration)
@@ -48,19 +47,19 @@ func LoadKernel(file string) (*LoadResult, *guest.Image, error) {
 			last = t
 		}})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		load := took["segments"] + took["sites"]
 		plain, size := copyAndSort(img)
 		for name, d := range map[string]time.Duration{"load": load, "plain": plain, "unpack": took["unpack"], "symbols": took["symbols"]} {
 			times[name] = append(times[name], d.Seconds()*1e3)
 		}
-		times["ratio"] = append(times["ratio"], load.Seconds()/plain.Seconds())
-		image, r.Bytes, r.Sites = img, size, len(img.Sites)
+		times["ratio"] = append(times["ratio"], float64(load)/float64(max(plain, 1)))
+		r.Bytes, r.Sites = size, len(img.Sites)
 	}
 	r.MS, r.Plain, r.Ratio = spread(times["load"]), spread(times["plain"]), spread(times["ratio"])
 	r.Unpack, r.Symbols = spread(times["unpack"]), spread(times["symbols"])
-	return r, image, nil
+	return r, nil
 }
 
 // copyAndSort is the least that loading could be.

@@ -6,6 +6,7 @@ import (
 
 	"ftemu"
 	"ftemu/emu"
+	"ftemu/ftracecore"
 	"ftemu/guest"
 	"ftemu/x86"
 )
@@ -49,20 +50,21 @@ type SitesResult struct {
 	Image  string  `json:"image"`
 	Sites  int     `json:"sites"`
 	Of     int     `json:"of"`
-	Filter bool    `json:"filter"` // selected by a filter; otherwise an empty filter selects all
+	All    bool    `json:"all"` // selected by an empty filter
 	Rounds int     `json:"rounds"`
-	MS     Spread  `json:"ms"` // filter, register and unregister
+	MS     Spread  `json:"ms"`        // register and unregister
+	Filter Spread  `json:"filter_ms"` // setting the filter before
 	Plain  Spread  `json:"plain_ms"`
 	Ratio  Spread  `json:"ratio"`
 	NSSite float64 `json:"ns_per_site"` // the median for one site, on and off
 }
 
 // Sites switches a tracer on and off on a part of the sites of img, a share of
-// them in percent evenly spread, through hash, records, changes, verification and
-// the breakpoint protocol. Beside it stands a plain loop that writes the same
-// bytes to as much memory laid out the same way: a call to each site, then a nop
-// to each. Both find the memory cold. share 0 is an empty filter, which selects
-// all.
+// them in percent evenly spread that a filter names, through hash, records,
+// changes, verification and the breakpoint protocol. Share 0 is an empty filter,
+// which selects all. Beside it stands a plain loop that writes the same bytes to as
+// much memory laid out the same way: a call to each site, then a nop to each.
+// Both find the memory cold. An image without sites is an error.
 func Sites(engine emu.Engine, img *guest.Image, share int) (*SitesResult, error) {
 	lab, err := ftemu.New(ftemu.Options{Engine: engine, Guest: img})
 	if err != nil {
@@ -70,17 +72,28 @@ func Sites(engine emu.Engine, img *guest.Image, share int) (*SitesResult, error)
 	}
 	defer lab.Close()
 	sites := selected(img, share)
+	if len(sites) == 0 {
+		return nil, fmt.Errorf("%s: %d sites, of which %d%% are none", img.Name, len(img.Sites), share)
+	}
 	plain := newPlainSites(sites)
 	r := &SitesResult{
 		Bench: "sites", Engine: engine.Name(), Image: img.Name, Sites: len(sites), Of: len(img.Sites),
-		Filter: share != 0, Rounds: sitesRounds,
+		All: share == 0, Rounds: sitesRounds,
 	}
 	cold := make([]byte, 96<<20)
-	var ours, theirs, ratios []float64
+	var ours, filters, theirs, ratios []float64
 	for range sitesRounds {
-		evict(cold)
+		ops := lab.NewOps("bench", 0, nil)
 		start := now()
-		if err := onAndOff(lab, sites, r.Filter); err != nil {
+		if !r.All {
+			if err := lab.Core.SetFilterIPs(ops, sites, false, false); err != nil {
+				return nil, err
+			}
+		}
+		filters = append(filters, (now()-start).Seconds()*1e3)
+		evict(cold)
+		start = now()
+		if err := onAndOff(lab, ops, sites); err != nil {
 			return nil, err
 		}
 		took := now() - start
@@ -90,10 +103,10 @@ func Sites(engine emu.Engine, img *guest.Image, share int) (*SitesResult, error)
 		plainTook := now() - start
 		ours = append(ours, took.Seconds()*1e3)
 		theirs = append(theirs, plainTook.Seconds()*1e3)
-		ratios = append(ratios, took.Seconds()/plainTook.Seconds())
+		ratios = append(ratios, float64(took)/float64(max(plainTook, 1)))
 	}
-	r.MS, r.Plain, r.Ratio = spread(ours), spread(theirs), spread(ratios)
-	r.NSSite = r.MS.Median * 1e6 / float64(max(len(sites), 1))
+	r.MS, r.Filter, r.Plain, r.Ratio = spread(ours), spread(filters), spread(theirs), spread(ratios)
+	r.NSSite = r.MS.Median * 1e6 / float64(len(sites))
 	return r, nil
 }
 
@@ -111,14 +124,8 @@ func selected(img *guest.Image, share int) []uint64 {
 	return ips
 }
 
-// onAndOff registers a tracer for the sites and takes it away.
-func onAndOff(lab *ftemu.Lab, sites []uint64, filter bool) error {
-	ops := lab.NewOps("bench", 0, nil)
-	if filter {
-		if err := lab.Core.SetFilterIPs(ops, sites, false, false); err != nil {
-			return err
-		}
-	}
+// onAndOff registers a tracer and takes it away; sites are those it is to be on.
+func onAndOff(lab *ftemu.Lab, ops *ftracecore.Ops, sites []uint64) error {
 	if err := lab.Core.RegisterFtraceFunction(ops); err != nil {
 		return err
 	}

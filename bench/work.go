@@ -3,7 +3,6 @@ package bench
 import (
 	"encoding/binary"
 	"fmt"
-	"strings"
 )
 
 // A Work is one line of the comparison of engines.
@@ -167,15 +166,6 @@ func (p *Program) CheckInsns(seen uint64, n int) error {
 		return fmt.Errorf("%d instructions were traced, expected %d", seen, want)
 	}
 	return nil
-}
-
-// Names lists the names of works.
-func Names(works []Work) string {
-	var all []string
-	for _, w := range works {
-		all = append(all, w.Name)
-	}
-	return strings.Join(all, ", ")
 }
 
 // PerUnit turns the time of one run into that of a unit of the work.
