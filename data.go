@@ -30,7 +30,7 @@ func (l *Lab) PlaceData(data ...[]byte) ([]uint64, error) {
 	next := uint64(dataBase)
 	for i, d := range data {
 		size := uint64(len(d))
-		if size > dataBase+dataSize-next {
+		if next > dataBase+dataSize || size > dataBase+dataSize-next {
 			return nil, fmt.Errorf("data of calls: more than %d bytes", dataSize)
 		}
 		if err := l.Mem.Write(next, d); err != nil {
