@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"fmt"
+
 	"ftemu/emu"
 	"ftemu/trace"
 )
@@ -75,12 +77,16 @@ func (g *guestMachine) enter() {
 // call calls the program.
 func (g *guestMachine) call() error {
 	g.enter()
-	stop := g.cpu.Run(emu.Limits{Until: Done, UseUntil: true})
-	if stop.Reason != emu.StopUntil {
-		return stop
+	if why := g.cpu.Run(emu.Limits{Until: Done, UseUntil: true}).Reason; why != emu.StopUntil {
+		return g.stopped(why)
 	}
 	g.out = *g.cpu.Regs()
 	return g.program.Check(g.out.GPR[emu.RAX])
+}
+
+// stopped is the error of a run that ended for a reason that it should not.
+func (g *guestMachine) stopped(why emu.StopReason) error {
+	return fmt.Errorf("at %#x: %s", g.cpu.Regs().RIP, why)
 }
 
 // repeat makes a load of something done n times.
@@ -112,8 +118,8 @@ func (s onEngine) Step(p *Program) (*Load, error) {
 		return nil, err
 	}
 	step := func() error {
-		if stop := g.cpu.Run(emu.Limits{Insns: 1}); stop.Reason != emu.StopInsns {
-			return stop
+		if why := g.cpu.Run(emu.Limits{Insns: 1}).Reason; why != emu.StopInsns {
+			return g.stopped(why)
 		}
 		if g.cpu.Regs().RIP != Done {
 			return nil
