@@ -108,6 +108,17 @@ func (l *Lab) mapRecordedKernel() error {
 	} {
 		l.Symbols.Add(guest.Symbol{Name: s.name, Addr: s.addr, Size: s.size, Func: true})
 	}
+	for _, code := range []trampoline.Code{plain, regs} {
+		names := code.LabelNames()
+		for i, name := range names {
+			end := uint64(len(code.Bytes))
+			if i+1 < len(names) {
+				end = code.Labels[names[i+1]]
+			}
+			at := code.Labels[name]
+			l.Symbols.Add(guest.Symbol{Name: name, Addr: code.Addr + at, Size: end - at, Func: true})
+		}
+	}
 	return nil
 }
 
