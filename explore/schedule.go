@@ -77,7 +77,7 @@ func ParseSchedule(text string, s *script.Script) (Schedule, error) {
 		}
 		x := Deviation{At: at, Choice: Choice{Thread: t}}
 		if rest := p[i+1:]; rest != "" {
-			if x.Choice.Variant, err = strconv.Atoi(rest); err != nil {
+			if x.Choice.Variant, err = strconv.Atoi(rest); err != nil || x.Choice.Variant < 0 {
 				return nil, fmt.Errorf("schedule %q: found %q, expected a variant's number behind the letter", text, p)
 			}
 		}

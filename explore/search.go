@@ -80,6 +80,10 @@ type Finding struct {
 	Schedule string `json:"schedule"`
 }
 
+// chunkSize is how many executions are made between two looks at what they
+// found. It does not depend on how many run at the same time, so that no report does.
+const chunkSize = 128
+
 // A BoundError says that a scenario does not fit a bound.
 type BoundError struct{ What, Raise string }
 
@@ -211,7 +215,7 @@ restart:
 		// In chunks, so that what is known of one helps the others and memory
 		// stays small.
 		for len(frontier) > 0 {
-			n := min(len(frontier), 64*len(e.worlds))
+			n := min(len(frontier), chunkSize)
 			chunk := frontier[:n]
 			frontier = frontier[n:]
 			outs := e.runAll(chunk)
@@ -348,6 +352,9 @@ func (w *world) execute(s Schedule, known func(uint64) bool) (out outcome) {
 			return out
 		}
 	}
+	if len(s) > 0 && point <= s[len(s)-1].At {
+		out.err = fmt.Errorf("%w: the schedule asks for a choice at point %d, and the execution has %d points", ErrSchedule, s[len(s)-1].At, point)
+	}
 	out.steps, out.found = w.steps, w.found
 	return out
 }
@@ -430,7 +437,7 @@ func (w *world) wander(rng *rand.Rand, depth, length int) (sched Schedule, found
 					low--
 				}
 				best := slices.MaxFunc(choices, func(a, b Choice) int { return prio[a.Thread] - prio[b.Thread] })
-				pick = Choice{best.Thread, rng.IntN(w.threads[best.Thread].at.variants())}
+				pick = Choice{best.Thread, rng.IntN(w.threads[best.Thread].variants())}
 			}
 			if pick != choices[0] {
 				sched = append(sched, Deviation{point, pick})

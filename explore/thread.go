@@ -48,8 +48,6 @@ type graceCall struct {
 // pending tells whether the call has not ended yet.
 func (g graceCall) pending() bool { return g.t.inCall && g.t.calls == g.call }
 
-func (e event) variants() int { return 1 + e.views }
-
 // appendKey appends what tells the event from others.
 func (e event) appendKey(b []byte) []byte {
 	b = append(b, byte(e.kind), byte(e.poke), bits(e.after, e.sync))
@@ -177,6 +175,15 @@ func (t *thread) close() {
 	if t.stop != nil {
 		t.stop()
 	}
+}
+
+// variants is how many ways there are to make the thread's next step: a CPU may
+// see the instruction as it is, or miss some of the last stores to it.
+func (t *thread) variants() int {
+	if t.at.kind != evInsn {
+		return 1
+	}
+	return 1 + len(t.world.views[t.world.cpu(t).ID()].at(t.at.ip))
 }
 
 // runnable tells whether the thread can make its next step.

@@ -127,7 +127,7 @@ func (w *world) choices() []Choice {
 	var out []Choice
 	add := func(t *thread) {
 		if t.runnable() {
-			for v := range t.at.variants() {
+			for v := range t.variants() {
 				out = append(out, Choice{t.id, v})
 			}
 		}
