@@ -49,12 +49,15 @@ func (e *engine) NewMachine(cfg emu.Config) (emu.Machine, error) {
 	m := &machine{mem: cfg.Memory, gates: cfg.Gates, trap: cfg.Trap, pool: &e.pool, epoch: 1}
 	m.blocks.init()
 	for i := range max(cfg.CPUs, 1) {
-		c := &cpu{id: i, m: m, mem: cfg.Memory}
+		c := &cpu{id: i, m: m, mem: cfg.Memory, gen: cfg.Memory.Generation()}
+		c.pages.init()
 		c.regs.Flags, c.packed = emu.FlagsReset, emu.FlagsReset
 		c.flags.unpack(emu.FlagsReset)
 		m.cpus = append(m.cpus, c)
 	}
-	m.SetTracer(cfg.Tracer)
+	if cfg.Tracer != nil {
+		m.SetTracer(cfg.Tracer)
+	}
 	return m, nil
 }
 

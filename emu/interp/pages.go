@@ -11,7 +11,7 @@ import (
 const (
 	pageShift = 12
 	pageMask  = emu.PageSize - 1
-	pageSlots = 64 // entries of each page cache; a power of two
+	pageSlots = 32 // entries of each page cache; a power of two
 	noPage    = ^uint64(0)
 )
 
@@ -32,10 +32,13 @@ type pages struct {
 
 // flushPages forgets all pages.
 func (c *cpu) flushPages() {
-	// A slot of zeros holds no page but in the place of page 0.
 	c.pages = pages{}
-	c.loads[0].number, c.stores[0].number = noPage, noPage
+	c.pages.init()
 }
+
+// init makes zeroed caches empty: a slot of zeros holds no page, but in the place
+// of page 0.
+func (p *pages) init() { p.loads[0].number, p.stores[0].number = noPage, noPage }
 
 // load reads an operand of the size that mask has bits. It reads eight bytes
 // where the page has them, and takes what it needs.
