@@ -1,12 +1,15 @@
 package bench_test
 
 import (
+	"fmt"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"ftemu/bench"
 	"ftemu/emu/interp"
+	"ftemu/guest"
 )
 
 // subjects are the subjects of this build.
@@ -68,5 +71,74 @@ func BenchmarkWorks(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+func TestCompare(t *testing.T) {
+	w := bench.Works()[0]
+	s := subjects()
+	c, err := bench.Compare(w, s)
+	require.NoError(t, err)
+	require.Len(t, c.Sides, len(s))
+	for i, side := range c.Sides {
+		require.Equal(t, s[i].Name(), side.Subject)
+		require.Positive(t, side.NS.Max)
+		require.LessOrEqual(t, side.NS.Min, side.NS.Median)
+		require.LessOrEqual(t, side.NS.Median, side.NS.Max)
+		require.Equal(t, i > 0, side.Ratio != nil)
+	}
+}
+
+// Sites are switched on and off again, a part of them and all.
+func TestSites(t *testing.T) {
+	img := bench.SynthImage()
+	require.Len(t, img.Sites, bench.SynthSites)
+	for share, want := range map[int]int{0: bench.SynthSites, 1: 382, 100: bench.SynthSites} {
+		r, err := bench.Sites(interp.New(), img, share)
+		require.NoError(t, err)
+		require.Equal(t, want, r.Sites)
+		require.Equal(t, share == 0, r.All)
+		require.Positive(t, r.MS.Median)
+	}
+	img.Sites = nil
+	_, err := bench.Sites(interp.New(), img, 10)
+	require.EqualError(t, err, "synthetic: 0 sites, of which 10% are none")
+}
+
+func TestQuiet(t *testing.T) {
+	r, err := bench.Quiet(interp.New())
+	require.NoError(t, err)
+	require.Equal(t, 20, r.Rounds)
+	require.Positive(t, r.Untraced.Median)
+	require.Positive(t, r.Quiet.Median)
+}
+
+func TestLoadKernel(t *testing.T) {
+	_, err := bench.LoadKernel("no-such-file")
+	require.ErrorIs(t, err, os.ErrNotExist)
+	_, err = bench.LoadKernel("bench_test.go")
+	require.ErrorContains(t, err, "bench_test.go")
+	file, err := guest.InstalledKernel()
+	if err != nil {
+		t.Skip(err)
+	}
+	r, err := bench.LoadKernel(file)
+	require.NoError(t, err)
+	require.Positive(t, r.Sites)
+	require.Positive(t, r.MS.Median)
+}
+
+// BenchmarkSites reports the time for one site, on and off.
+func BenchmarkSites(b *testing.B) {
+	img := bench.SynthImage()
+	for _, share := range []int{10, 50, 100, 0} {
+		b.Run(fmt.Sprint(share), func(b *testing.B) {
+			for range b.N {
+				r, err := bench.Sites(interp.New(), img, share)
+				require.NoError(b, err)
+				b.ReportMetric(r.NSSite, "ns/site")
+				b.ReportMetric(r.Ratio.Median, "ratio")
+			}
+		})
 	}
 }
