@@ -331,7 +331,7 @@ func TestMerging(t *testing.T) {
 
 // unmerged makes every execution of a scenario.
 func unmerged(t *testing.T, s *script.Script, o Options) (counts map[Property]int, states, executions int) {
-	e, err := newEngine(s, &o)
+	e, err := scenarioEngine(s, &o)
 	require.NoError(t, err)
 	defer e.close()
 	// What is contended is learned by a search that merges.
@@ -350,7 +350,7 @@ func unmerged(t *testing.T, s *script.Script, o Options) (counts map[Property]in
 		todo = todo[:len(todo)-1]
 		executions++
 		require.Less(t, executions, 200_000)
-		out := e.worlds[0].execute(sched, nil)
+		out := e.execute(e.worlds[0], sched, nil)
 		require.NoError(t, out.err)
 		for _, n := range out.nodes {
 			seen[n.digest] = true

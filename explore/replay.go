@@ -29,15 +29,18 @@ type Trace struct {
 // Replay runs a schedule and returns what happened.
 func Replay(s *script.Script, opt Options, sched Schedule) (*Trace, error) {
 	opt.Workers = 1
-	e, err := newEngine(s, &opt)
+	var w *world
+	e, err := newEngine(&opt, func(d Schedule) string { return d.Format(s) }, func() (_ system, err error) {
+		w, err = newWorld(s, &opt)
+		return w, err
+	})
 	if err != nil {
 		return nil, err
 	}
 	defer e.close()
-	w := e.worlds[0]
 	tr := &Trace{Threads: s.Threads()}
 	w.log = &tr.Moves
-	out := w.execute(sched, nil)
+	out := e.execute(w, sched, nil)
 	if out.err != nil {
 		return nil, out.err
 	}

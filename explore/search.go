@@ -105,13 +105,12 @@ type outcome struct {
 	nodes []node
 	steps int
 	found *Violation
-	end   uint64 // digest of the end, 0 if it was cut short
 	err   error
 }
 
 // Explore tries every order. The scenario's threads must end in all of them.
 func Explore(ctx context.Context, s *script.Script, opt Options) (*Report, error) {
-	e, err := newEngine(s, &opt)
+	e, err := scenarioEngine(s, &opt)
 	if err != nil {
 		return nil, err
 	}
@@ -122,38 +121,59 @@ func Explore(ctx context.Context, s *script.Script, opt Options) (*Report, error
 	return e.search(ctx)
 }
 
+// A system is what is explored: threads that run in turns, by choices.
+type system interface {
+	// reset brings the beginning back.
+	reset() error
+	// choices lists what can happen next, that which is running on first.
+	choices() []Choice
+	// step makes one of them happen.
+	step(Choice)
+	// end looks at a state where nothing can happen any more.
+	end()
+	// digest identifies the state: two that are equal go on in the same ways.
+	digest() uint64
+	// violation is the first thing that went wrong since reset.
+	violation() *Violation
+	// taken lists the uses of locks since it was last called.
+	taken() []use
+	close()
+}
+
 // engine is a search under way.
 type engine struct {
-	script *script.Script
 	opt    *Options
-	worlds []*world
+	format func(Schedule) string
+	worlds []system // all the same, one for each worker
 	seen   map[uint64]struct{}
-	ends   map[uint64]struct{}
 	report Report
 }
 
-func newEngine(s *script.Script, opt *Options) (*engine, error) {
-	if opt.Workers == 0 {
-		opt.Workers = runtime.GOMAXPROCS(0)
+// setDefaults fills in what was left to this package.
+func (o *Options) setDefaults() {
+	if o.Workers == 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
 	}
-	if opt.MaxStates == 0 {
-		opt.MaxStates = DefaultMaxStates
+	if o.MaxStates == 0 {
+		o.MaxStates = DefaultMaxStates
 	}
-	if opt.MaxSteps == 0 {
-		opt.MaxSteps = DefaultMaxSteps
+	if o.MaxSteps == 0 {
+		o.MaxSteps = DefaultMaxSteps
 	}
-	if opt.order == nil {
-		opt.order = newLockOrder()
+	if o.order == nil {
+		o.order = newLockOrder()
 	}
-	if opt.contended == nil {
-		opt.contended = newContention()
+	if o.contended == nil {
+		o.contended = newContention()
 	}
-	e := &engine{
-		script: s, opt: opt, seen: make(map[uint64]struct{}), ends: make(map[uint64]struct{}),
-		report: newReport(),
-	}
+}
+
+// newEngine makes an engine for what build makes one of.
+func newEngine(opt *Options, format func(Schedule) string, build func() (system, error)) (*engine, error) {
+	opt.setDefaults()
+	e := &engine{opt: opt, format: format, seen: make(map[uint64]struct{}), report: newReport()}
 	for range opt.Workers {
-		w, err := newWorld(s, opt)
+		w, err := build()
 		if err != nil {
 			e.close()
 			return nil, err
@@ -161,6 +181,17 @@ func newEngine(s *script.Script, opt *Options) (*engine, error) {
 		e.worlds = append(e.worlds, w)
 	}
 	return e, nil
+}
+
+// scenarioEngine makes an engine for a scenario.
+func scenarioEngine(s *script.Script, opt *Options) (*engine, error) {
+	return newEngine(opt, func(d Schedule) string { return d.Format(s) }, func() (system, error) {
+		w, err := newWorld(s, opt)
+		if err != nil {
+			return nil, err
+		}
+		return w, nil
+	})
 }
 
 func (e *engine) close() {
@@ -177,8 +208,7 @@ func newReport() Report {
 // that was not known to be.
 func (e *engine) learn() (wrong bool) {
 	for _, w := range e.worlds {
-		wrong = e.opt.contended.learn(w.uses) || wrong
-		w.uses = w.uses[:0]
+		wrong = e.opt.contended.learn(w.taken()) || wrong
 	}
 	return wrong && !e.opt.Full
 }
@@ -186,8 +216,8 @@ func (e *engine) learn() (wrong bool) {
 // sameTwice is the detector of non-determinism: it runs on twice and compares
 // every state.
 func (e *engine) sameTwice() error {
-	a := e.worlds[0].execute(nil, nil)
-	b := e.worlds[len(e.worlds)-1].execute(nil, nil)
+	a := e.execute(e.worlds[0], nil, nil)
+	b := e.execute(e.worlds[len(e.worlds)-1], nil, nil)
 	if a.err != nil {
 		return a.err
 	}
@@ -255,7 +285,7 @@ func (e *engine) runAll(chunk []item) []outcome {
 	for k, w := range e.worlds {
 		wg.Go(func() {
 			for i := k; i < len(chunk); i += len(e.worlds) {
-				outs[i] = w.execute(chunk[i].schedule, e.known)
+				outs[i] = e.execute(w, chunk[i].schedule, e.known)
 			}
 		})
 	}
@@ -296,7 +326,7 @@ func (e *engine) merge(it item, out outcome) (next []item) {
 		}
 	}
 	if out.found != nil {
-		f := Finding{Violation: *out.found, Schedule: it.schedule.Format(e.script)}
+		f := Finding{Violation: *out.found, Schedule: e.format(it.schedule)}
 		if e.report.Found == nil {
 			e.report.Found = &f
 		}
@@ -310,19 +340,15 @@ func (e *engine) merge(it item, out outcome) (next []item) {
 
 // execute runs one schedule to its end, or behind its last deviation to a state
 // that is known.
-func (w *world) execute(s Schedule, known func(uint64) bool) (out outcome) {
+func (e *engine) execute(w system, s Schedule, known func(uint64) bool) (out outcome) {
 	if err := w.reset(); err != nil {
 		return outcome{err: err}
 	}
 	point := 0
-	for w.found == nil {
+	for w.violation() == nil {
 		choices := w.choices()
 		if len(choices) == 0 {
-			if w.done() {
-				w.finish()
-			} else {
-				w.stuck()
-			}
+			w.end()
 			break
 		}
 		pick := choices[0]
@@ -347,15 +373,15 @@ func (w *world) execute(s Schedule, known func(uint64) bool) (out outcome) {
 			point++
 		}
 		w.step(pick)
-		if w.steps >= w.opt.MaxSteps {
-			out.err = &BoundError{fmt.Sprintf("an execution of more than %d steps", w.opt.MaxSteps), "--max-steps"}
+		if out.steps++; out.steps >= e.opt.MaxSteps {
+			out.err = &BoundError{fmt.Sprintf("an execution of more than %d steps", e.opt.MaxSteps), "--max-steps"}
 			return out
 		}
 	}
 	if len(s) > 0 && point <= s[len(s)-1].At {
 		out.err = fmt.Errorf("%w: the schedule asks for a choice at point %d, and the execution has %d points", ErrSchedule, s[len(s)-1].At, point)
 	}
-	out.steps, out.found = w.steps, w.found
+	out.found = w.violation()
 	return out
 }
 
@@ -366,42 +392,44 @@ var ErrSchedule = errors.New("bad schedule")
 // is as likely as the others; otherwise threads get priorities, which change at
 // depth-1 points (PCT).
 func Random(ctx context.Context, s *script.Script, opt Options, seed uint64, n, depth int) (*Report, error) {
-	e, err := newEngine(s, &opt)
+	opt.setDefaults()
+	w, err := newWorld(s, &opt)
 	if err != nil {
 		return nil, err
 	}
-	defer e.close()
+	defer w.close()
+	report := newReport()
 	for i := range n {
 		if ctx.Err() != nil {
-			e.report.Stopped = "interrupted"
+			report.Stopped = "interrupted"
 			break
 		}
 		rng := rand.New(rand.NewPCG(seed, uint64(i)))
-		sched, found, steps, err := e.worlds[0].wander(rng, depth, max(e.report.Depth, 50))
+		sched, found, steps, err := w.wander(rng, depth, max(report.Depth, 50))
 		if err != nil {
 			return nil, err
 		}
-		e.report.Executions++
-		e.report.Steps += steps
-		e.report.Depth = max(e.report.Depth, steps)
+		report.Executions++
+		report.Steps += steps
+		report.Depth = max(report.Depth, steps)
 		if found != nil {
 			f := Finding{Violation: *found, Schedule: sched.Format(s)}
-			e.report.Counts[f.Property]++
-			if e.report.Found == nil {
-				e.report.Found = &f
+			report.Counts[f.Property]++
+			if report.Found == nil {
+				report.Found = &f
 			}
 			if !opt.All {
 				break
 			}
 		}
 		if opt.Progress != nil {
-			opt.Progress(e.report.Stats)
+			opt.Progress(report.Stats)
 		}
 	}
-	if e.report.Stopped == "" && e.report.Found == nil {
-		e.report.Stopped = fmt.Sprintf("%d random executions", n)
+	if report.Stopped == "" && report.Found == nil {
+		report.Stopped = fmt.Sprintf("%d random executions", n)
 	}
-	return &e.report, nil
+	return &report, nil
 }
 
 // wander makes one execution by chance.
@@ -419,11 +447,7 @@ func (w *world) wander(rng *rand.Rand, depth, length int) (sched Schedule, found
 	for w.found == nil {
 		choices := w.choices()
 		if len(choices) == 0 {
-			if w.done() {
-				w.finish()
-			} else {
-				w.stuck()
-			}
+			w.end()
 			break
 		}
 		pick := choices[0]
@@ -445,9 +469,9 @@ func (w *world) wander(rng *rand.Rand, depth, length int) (sched Schedule, found
 			point++
 		}
 		w.step(pick)
-		if w.steps >= w.opt.MaxSteps {
+		if steps++; steps >= w.opt.MaxSteps {
 			return nil, nil, 0, &BoundError{fmt.Sprintf("an execution of more than %d steps", w.opt.MaxSteps), "--max-steps"}
 		}
 	}
-	return sched, w.found, w.steps, nil
+	return sched, w.found, steps, nil
 }

@@ -36,8 +36,7 @@ type world struct {
 	before  []user                    // the same, before the threads
 	found   *Violation
 	log     *[]Move // nil: not recorded
-	steps   int
-	uses    []use // of locks, since the last look
+	uses    []use   // of locks, since the last look
 	buf     []byte
 	sum     xxhash.Digest
 }
@@ -106,7 +105,7 @@ func (w *world) reset() error {
 	for _, t := range w.threads {
 		t.kill()
 	}
-	w.cur, w.last, w.found, w.steps = nil, nil, nil, 0
+	w.cur, w.last, w.found = nil, nil, nil
 	w.owner = make(map[*ftracecore.Lock]*thread)
 	w.changes = make(map[uint64]patcher.Change)
 	w.users, w.begun = w.before, 0
@@ -146,7 +145,6 @@ func (w *world) choices() []Choice {
 // step makes one choice happen.
 func (w *world) step(c Choice) {
 	t := w.threads[c.Thread]
-	w.steps++
 	if w.log != nil {
 		*w.log = append(*w.log, w.move(t, c))
 	}
@@ -166,9 +164,21 @@ func (w *world) done() bool {
 	return true
 }
 
-// stuck reports that no thread can go on.
-func (w *world) stuck() {
-	w.violate(Deadlock, "%s", w.waitFor())
+// end looks at a state where no thread can go on.
+func (w *world) end() {
+	if w.done() {
+		w.finish()
+	} else {
+		w.violate(Deadlock, "%s", w.waitFor())
+	}
+}
+
+func (w *world) violation() *Violation { return w.found }
+
+func (w *world) taken() []use {
+	u := w.uses
+	w.uses = nil
+	return u
 }
 
 // waitFor tells who waits for what, and who holds it since where.
@@ -382,6 +392,7 @@ func (w *world) concerns(ip uint64) bool {
 }
 
 var (
+	_ system           = (*world)(nil)
 	_ ftracecore.Sched = (*world)(nil)
 	_ patcher.Observer = (*world)(nil)
 )
