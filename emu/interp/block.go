@@ -31,6 +31,7 @@ type block struct {
 	// before is the block that was here before this one: who patches a site often
 	// turns it back.
 	before *block
+	to     *block // where it jumped the last time, or nil
 
 	// It is good while the CPU's epoch is this one, and may be good again in
 	// another one: if the gates or the versions of its pages are still these, or

@@ -248,7 +248,8 @@ func (c *cpu) loop(lim *emu.Limits) emu.StopReason {
 		case traced:
 			n, st = c.runTraced(ops)
 		case whole:
-			n, st = c.runWhole(ops)
+			b, i, n, st = c.runBlocks(b, i, useUntil, until)
+			ops = b.ops[i:]
 		default:
 			n, st = c.run(ops)
 		}
@@ -312,16 +313,41 @@ func upTo(ops []op, end uint64) []op {
 	return ops
 }
 
-// runWhole is run for operations after which nobody looks at the flags that the
-// last of them sets anew: those to the end of a block.
-func (c *cpu) runWhole(ops []op) (int, status) {
-	for i := range ops {
-		o := &ops[i]
-		if st := o.quick(c, o); st != next {
-			return i + 1, st
+// runBlocks executes the operations of b from the i-th on, and then whole blocks
+// for as long as one jumps to the next and nothing else is to be looked at. It
+// returns the last block, from where in it, how many operations of that it began
+// and the last answer; those before it are off c.left.
+func (c *cpu) runBlocks(b *block, i int, useUntil bool, until uint64) (*block, int, int, status) {
+	for {
+		ops := b.ops[i:]
+		n, st := len(ops), next
+		for j := range ops {
+			o := &ops[j]
+			if st = o.quick(c, o); st != next {
+				n = j + 1
+				break
+			}
 		}
+		if st != jump {
+			return b, i, n, st
+		}
+		rip := c.regs.RIP
+		to := b.to
+		if to == nil || to.start != rip {
+			blocks := &c.m.blocks
+			if to = blocks.slots[blocks.slot(rip)]; to == nil || to.start != rip {
+				return b, i, n, st
+			}
+			b.to = to
+		}
+		left := c.left - uint64(n)
+		if to.epoch != c.epoch || to.gate != nil || left <= c.pause || left < uint64(len(to.ops)) ||
+			useUntil && until-rip < to.end-rip || c.interrupt.Load() {
+			return b, i, n, st
+		}
+		c.left = left
+		b, i = to, 0
 	}
-	return len(ops), next
 }
 
 // run executes ops until one does not answer next. It returns how many it
