@@ -20,6 +20,7 @@ var controlForms = []form{
 	{x86asm.LOOPNE, last, buildCounter(func(c *cpu, o *op) bool { return c.countDown(o) != 0 && !c.flags.zf() })},
 	{x86asm.INT, alone, buildInt3},
 	{x86asm.UD2, alone, buildUD2},
+	{x86asm.UD1, alone, buildUD2}, // sanitisers of undefined behaviour stop by it
 	{x86asm.HLT, alone, buildHlt},
 }
 

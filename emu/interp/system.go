@@ -37,8 +37,7 @@ const flagAC = 1 << 18
 // ahFlags are the flags that lahf and sahf move.
 const ahFlags = emu.FlagSF | emu.FlagZF | emu.FlagAF | emu.FlagPF | emu.FlagCF
 
-// What has no effect here, what identifies the processor, and what needs a
-// state that the engine does not have.
+// What has no effect here, and what identifies the processor.
 var systemForms = []form{
 	{x86asm.NOP, inside, buildNop},
 	{x86.OpENDBR64, inside, buildNop},
@@ -63,7 +62,10 @@ var systemForms = []form{
 		o.fn = func(c *cpu, o *op) status { return c.put(o, o.a, uint64(c.id)) }
 		return o.oneOperand(in)
 	}},
+}
 
+// What needs a state that the engine does not have: it stops the run.
+var privilegedForms = []form{
 	{x86asm.IN, last, buildPrivileged},
 	{x86asm.OUT, last, buildPrivileged},
 	{x86asm.RDMSR, last, buildPrivileged},

@@ -24,7 +24,7 @@ var forms = func() map[x86asm.Op]form {
 	all := make(map[x86asm.Op]form)
 	for _, family := range [][]form{
 		moveForms, conditionalForms, stackForms, arithForms, mulForms, shiftForms, bitForms, bmiForms,
-		exchangeForms, stringForms, controlForms, flagForms, systemForms,
+		exchangeForms, stringForms, controlForms, flagForms, systemForms, privilegedForms,
 	} {
 		for _, f := range family {
 			all[f.op] = f
