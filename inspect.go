@@ -123,3 +123,12 @@ func (l *Lab) StackWords(cpu emu.CPU) []uint64 {
 	}
 	return append(words, l.Graph.Returns(cpu.ID())...)
 }
+
+// IsGate tells whether Go code runs in place of the function at the address.
+func (l *Lab) IsGate(ip uint64) bool { return l.gates.At(ip) != nil }
+
+// IsTrampoline tells whether a trampoline begins at the address: one of the two
+// static ones, one of an ops, or a direct function.
+func (l *Lab) IsTrampoline(ip uint64) bool {
+	return ip == l.addrs.FtraceCaller || ip == l.addrs.FtraceRegsCaller || ip == l.addrs.returnToHandler || l.IsTransient(ip) || l.IsDirectFunction(ip)
+}

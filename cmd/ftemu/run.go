@@ -18,12 +18,14 @@ import (
 
 type runCmd struct {
 	kernelFlags
-	Engine  string `default:"interp" placeholder:"NAME" help:"Engine that executes the guest (default ${default}); 'ftemu engines' lists them."`
-	JSON    bool   `name:"json" help:"Print one JSON object for each line of the scenario, with the keys of the recordings."`
-	Seed    uint64 `default:"1" placeholder:"N" help:"Seed of the registers that a call leaves undefined (default ${default})."`
-	Trace   string `placeholder:"KIND,..." help:"Print events between the lines: insn, branch, mem, gate, trap, poke, reg, opsfunc, callback, warn, func, entry, exit or all."`
-	Explain bool   `help:"Print how each registration was decided, step by step."`
-	File    string `arg:"" help:"Scenario, or - for standard input."`
+	Engine   string `default:"interp" placeholder:"NAME" help:"Engine that executes the guest (default ${default}); 'ftemu engines' lists them."`
+	JSON     bool   `name:"json" help:"Print one JSON object for each line of the scenario, with the keys of the recordings."`
+	Seed     uint64 `default:"1" placeholder:"N" help:"Seed of the registers that a call leaves undefined (default ${default})."`
+	Trace    string `placeholder:"KIND,..." help:"Print events between the lines: insn, branch, mem, gate, trap, poke, reg, opsfunc, callback, warn, func, entry, exit or all."`
+	TraceOut string `placeholder:"FILE" help:"Write what the tracers of the scenario noted, or the whole run, to a file: text (.txt, .trace), json (.json)."`
+	Format   string `placeholder:"NAME" help:"Form of --trace-out whatever the file is called: text or json."`
+	Explain  bool   `help:"Print how each registration was decided, step by step."`
+	File     string `arg:"" help:"Scenario, or - for standard input."`
 }
 
 // Help is printed by run --help.
@@ -58,14 +60,27 @@ func (c *runCmd) Run(a *app) error {
 		out = newTextPrinter(a, s, c, mask)
 	}
 	opt.Tracer = out.tracer()
+	file, err := newTraceOut(c.TraceOut, c.Format)
+	if err != nil {
+		return err
+	}
+	if file != nil {
+		opt.Tracer = trace.NewFanout(opt.Tracer, file)
+	}
 	r, err := script.NewRunner(s, opt)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.File, err)
 	}
 	defer r.Close()
+	if file != nil {
+		file.runner = r
+	}
 	for _, f := range play(r, s, out) {
 		a.note(f)
 		a.exit(statusDiff)
+	}
+	if file != nil {
+		return file.write(a)
 	}
 	return nil
 }

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"ftemu/ftracecore"
+	"ftemu/script"
+	"ftemu/trace"
+	"ftemu/trace/chrome"
+	"ftemu/trace/tracefs"
+)
+
+// A traceFormat is a form of --trace-out.
+type traceFormat struct {
+	name string
+	exts []string // of files that have it unless --format says otherwise
+	make func(o *traceOut) traceSink
+}
+
+// traceFormats are the forms in the order of documentation.
+func traceFormats() []traceFormat {
+	return []traceFormat{
+		{"text", []string{".txt", ".trace"}, func(o *traceOut) traceSink { return &tracefsSink{trace.NewBuffer(0), o} }},
+		{"json", []string{".json"}, newChromeSink},
+	}
+}
+
+// A traceSink makes the content of a file from a run.
+type traceSink interface {
+	trace.Tracer
+	// finish writes what there is to write at the end of the run and answers how
+	// many events were left out.
+	finish(w *bytes.Buffer) (lost int, err error)
+}
+
+// A traceOut is the file of --trace-out.
+type traceOut struct {
+	file   string
+	sink   traceSink
+	runner *script.Runner
+}
+
+// newTraceOut finds the form for a file. Nil is returned where no file is asked for.
+func newTraceOut(file, format string) (*traceOut, error) {
+	if file == "" {
+		if format != "" {
+			return nil, fmt.Errorf("--format %s: expected --trace-out FILE with it", format)
+		}
+		return nil, nil
+	}
+	var names, exts []string
+	for _, f := range traceFormats() {
+		if f.name == format || format == "" && slices.Contains(f.exts, strings.ToLower(filepath.Ext(file))) {
+			o := &traceOut{file: file}
+			o.sink = f.make(o)
+			return o, nil
+		}
+		names, exts = append(names, f.name), append(exts, f.exts...)
+	}
+	if format != "" {
+		return nil, fmt.Errorf("--format %q: expected %s", format, strings.Join(names, ", "))
+	}
+	return nil, fmt.Errorf("--trace-out %s: expected a name that ends in %s, or --format", file, strings.Join(exts, ", "))
+}
+
+// Mask implements trace.Tracer.
+func (o *traceOut) Mask() trace.Mask { return o.sink.Mask() }
+
+// Trace implements trace.Tracer; it drops what happens while the lab is made.
+func (o *traceOut) Trace(ev *trace.Event) {
+	if o.runner != nil {
+		o.sink.Trace(ev)
+	}
+}
+
+// write writes the file at the end of the run.
+func (o *traceOut) write(a *app) error {
+	var content bytes.Buffer
+	lost, err := o.sink.finish(&content)
+	if err == nil {
+		err = replaceFile(o.file, content.Bytes())
+	}
+	if err != nil {
+		return fmt.Errorf("--trace-out: %w", err)
+	}
+	if lost > 0 {
+		a.note(fmt.Errorf("%s: %d events came after the file was full", o.file, lost))
+	}
+	return nil
+}
+
+// replaceFile writes a file; where that fails the old one stays. What is no
+// ordinary file, a pipe for example, is written to.
+func replaceFile(file string, content []byte) error {
+	if fi, err := os.Stat(file); err == nil && !fi.Mode().IsRegular() {
+		f, err := os.OpenFile(file, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(content)
+		return errors.Join(err, f.Close())
+	}
+	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // fails once it has its name
+	_, err = f.Write(content)
+	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), file)
+}
+
+// A tracefsSink is the file trace of tracefs.
+type tracefsSink struct {
+	*trace.Buffer
+	out *traceOut
+}
+
+func (s *tracefsSink) finish(w *bytes.Buffer) (int, error) {
+	lab := s.out.runner.Lab()
+	err := tracefs.Write(w, s.Notes(), tracefs.Options{
+		CPUs: lab.Machine.NumCPU(),
+		Lookup: func(addr uint64) (tracefs.Symbol, bool) {
+			sym, ok := lab.Symbols.At(addr)
+			return tracefs.Symbol{Name: sym.Name, Module: sym.Module}, ok
+		},
+	})
+	return s.Lost(), err
+}
+
+// A chromeSink is a file of Chrome trace events.
+type chromeSink struct {
+	*chrome.Sink
+	out  *traceOut
+	text bytes.Buffer
+}
+
+func newChromeSink(o *traceOut) traceSink { return &chromeSink{out: o} }
+
+// Mask implements trace.Tracer, before the sink has begun.
+func (s *chromeSink) Mask() trace.Mask { return chrome.Mask }
+
+// Trace implements trace.Tracer.
+func (s *chromeSink) Trace(ev *trace.Event) {
+	s.begin()
+	s.Sink.Trace(ev)
+}
+
+func (s *chromeSink) begin() {
+	if s.Sink != nil {
+		return
+	}
+	r := s.out.runner
+	lab := r.Lab()
+	s.Sink = chrome.New(&s.text, chrome.Options{
+		Scenario: r.Script().Name, CPUs: lab.Machine.NumCPU(), End: lab.ReturnIP(), Name: s.name,
+		Enabled: func() (n int) {
+			lab.Core.Records(func(rec *ftracecore.Record) bool {
+				if rec.Count > 0 {
+					n++
+				}
+				return true
+			})
+			return n
+		},
+	})
+}
+
+// name names code for slices.
+func (s *chromeSink) name(addr uint64) (name, category string, start uint64) {
+	r := s.out.runner
+	name, off, ok := r.SymbolAt(addr)
+	start = addr - off
+	switch {
+	case !ok:
+		return fmt.Sprintf("%#x", addr), "function", addr
+	case r.Lab().IsGate(addr):
+		return name, "gate", start
+	case r.Lab().IsTrampoline(start):
+		return name, "trampoline", start
+	}
+	return name, "function", start
+}
+
+func (s *chromeSink) finish(w *bytes.Buffer) (int, error) {
+	s.begin()
+	if err := s.Close(); err != nil {
+		return 0, err
+	}
+	_, err := w.Write(s.text.Bytes())
+	return s.Lost(), err
+}
