@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"os"
+	"runtime"
 	"slices"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 )
 
 // loadRounds is how often a kernel is loaded.
-const loadRounds = 3
+const loadRounds = 7
 
 // A LoadResult tells how long loading a kernel takes, in milliseconds.
 type LoadResult struct {
@@ -40,6 +41,7 @@ func LoadKernel(file string) (*LoadResult, error) {
 	r := &LoadResult{Bench: "load", Image: file, Rounds: loadRounds}
 	times := make(map[string][]float64)
 	for range loadRounds {
+		runtime.GC() // of the round before
 		last, took := now(), make(map[string]time.Duration)
 		img, err := guest.Load(bytes.NewReader(data), guest.LoadOptions{Name: file, Progress: func(step string) {
 			t := now()
@@ -49,6 +51,7 @@ func LoadKernel(file string) (*LoadResult, error) {
 		if err != nil {
 			return nil, err
 		}
+		runtime.GC()
 		load := took["segments"] + took["sites"]
 		plain, size := copyAndSort(img)
 		for name, d := range map[string]time.Duration{"load": load, "plain": plain, "unpack": took["unpack"], "symbols": took["symbols"]} {
