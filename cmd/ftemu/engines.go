@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -30,10 +31,20 @@ func engineByName(name string) (emu.Engine, error) {
 	return nil, fmt.Errorf("no engine %q in this build, expected %s%s", name, strings.Join(known, " or "), hint)
 }
 
-type enginesCmd struct{}
+type enginesCmd struct {
+	Coverage bool   `help:"List the instructions that the interpreter knows and, of a file, how much of its code it executes."`
+	Section  string `default:".text" placeholder:"NAME" help:"Section of the file to look at (default ${default}); an empty name means all with code."`
+	File     string `arg:"" optional:"" help:"Kernel (vmlinuz, vmlinux), object or module for --coverage."`
+}
 
-// Run lists the engines.
-func (enginesCmd) Run(a *app) error {
+// Run lists the engines, or what the interpreter covers.
+func (c *enginesCmd) Run(a *app) error {
+	switch {
+	case c.Coverage:
+		return printCoverage(a, c.File, c.Section)
+	case c.File != "":
+		return errors.New("a file is for --coverage")
+	}
 	for i, e := range engines() {
 		if i == 0 {
 			fmt.Fprintf(a.stdout, "%s (default)\n", e.Name())

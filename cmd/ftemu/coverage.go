@@ -1,0 +1,135 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"ftemu/emu"
+	"ftemu/emu/interp"
+	"ftemu/guest"
+	"ftemu/x86"
+)
+
+// A coverage counts what the interpreter makes of the instructions of code.
+type coverage struct {
+	total     int
+	classes   map[interp.Class]int
+	missing   map[string]int // by mnemonic, or by bytes that are no instruction
+	unscanned int            // bytes behind those, up to the next symbol
+}
+
+// cover sweeps over the sections of an image that hold code, or over .text
+// alone, from symbol to symbol. int3 is left out: it fills gaps.
+func cover(img *guest.Image, section string) (*coverage, error) {
+	c := &coverage{classes: make(map[interp.Class]int), missing: make(map[string]int)}
+	syms := img.Symbols.All()
+	found := false
+	for _, s := range img.Sections {
+		if s.Perm&emu.PermX == 0 || section != "" && s.Name != section {
+			continue
+		}
+		found = true
+		code, err := img.Bytes(s.Addr, s.Size)
+		if err != nil {
+			return nil, err
+		}
+		c.sweep(code, s.Addr, syms)
+	}
+	if !found {
+		return nil, fmt.Errorf("%s: no section %s with code", img.Name, section)
+	}
+	return c, nil
+}
+
+func (c *coverage) sweep(code []byte, addr uint64, syms []guest.Symbol) {
+	next, _ := slices.BinarySearchFunc(syms, addr, func(s guest.Symbol, a uint64) int { return cmp.Compare(s.Addr, a) })
+	for off := 0; off < len(code); {
+		if code[off] == x86.OpInt3 {
+			off++
+			continue
+		}
+		ip := addr + uint64(off)
+		c.total++
+		in, err := x86.Decode(code[off:])
+		if err == nil {
+			class := interp.Classify(&in, code[off:], ip)
+			c.classes[class]++
+			if class == interp.Missing {
+				c.missing[in.Mnemonic()]++
+			}
+			off += in.Len
+			continue
+		}
+		// Data, or an instruction of which not even the length is known.
+		c.classes[interp.Missing]++
+		c.missing[fmt.Sprintf("(%02x)", code[off])]++
+		for next < len(syms) && syms[next].Addr <= ip {
+			next++
+		}
+		end := len(code)
+		if next < len(syms) {
+			end = int(min(syms[next].Addr-addr, uint64(end)))
+		}
+		c.unscanned += end - off - 1
+		off = end
+	}
+}
+
+// printCoverage prints the instructions that the interpreter knows and, of a
+// file, what it makes of its code.
+func printCoverage(a *app, file, section string) error {
+	known := interp.Supported()
+	fmt.Fprintf(a.stdout, "interp knows %d instructions by name:\n", len(known))
+	for _, l := range wrap(strings.Join(known, " "), 78) {
+		fmt.Fprintf(a.stdout, "  %s\n", l)
+	}
+	if file == "" {
+		return nil
+	}
+	img, err := lookAt(file)
+	if err != nil {
+		return err
+	}
+	c, err := cover(img, section)
+	if err != nil {
+		return err
+	}
+	if c.total == 0 {
+		return errors.New(file + ": no instructions")
+	}
+	where := section
+	if where == "" {
+		where = "code"
+	}
+	executes, privileged, vector := c.classes[interp.Executes], c.classes[interp.Privileged], c.classes[interp.Vector]
+	row := func(n, of int, what string) {
+		fmt.Fprintf(a.stdout, "  %9d  %8.4f %%  %s\n", n, 100*float64(n)/float64(max(of, 1)), what)
+	}
+	fmt.Fprintf(a.stdout, "\n%s, %s: %d instructions, int3 apart\n", file, where, c.total)
+	row(executes, c.total, "are executed")
+	row(privileged, c.total, "are privileged, and stop the run")
+	row(vector, c.total, "are of the vector or floating-point units, and stop the run")
+	row(c.classes[interp.Missing], c.total, "are others that stop the run")
+	row(executes, c.total-privileged-vector, "of those neither privileged nor vector are executed")
+	if c.unscanned > 0 {
+		fmt.Fprintf(a.stdout, "  %d bytes behind what is no instruction were not looked at\n", c.unscanned)
+	}
+	names := slices.SortedFunc(maps.Keys(c.missing), func(x, y string) int {
+		return cmp.Or(cmp.Compare(c.missing[y], c.missing[x]), cmp.Compare(x, y))
+	})
+	if len(names) == 0 {
+		return nil
+	}
+	for i, n := range names {
+		names[i] = fmt.Sprintf("%s %d", n, c.missing[n])
+	}
+	fmt.Fprintln(a.stdout, "  others, with how often they occur:")
+	for _, l := range wrap(strings.Join(names, ", "), 74) {
+		fmt.Fprintf(a.stdout, "    %s\n", l)
+	}
+	return nil
+}
