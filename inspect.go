@@ -127,6 +127,23 @@ func (l *Lab) StackWords(cpu emu.CPU) []uint64 {
 // IsGate tells whether Go code runs in place of the function at the address.
 func (l *Lab) IsGate(ip uint64) bool { return l.gates.At(ip) != nil }
 
+// StaticTrampoline returns where the static trampoline begins that the address
+// is in, if it is in one.
+func (l *Lab) StaticTrampoline(ip uint64) (start uint64, ok bool) {
+	const size = 0x1a0 // at most, up to what follows in the kernel's text
+	if h := l.addrs.returnToHandler; ip >= h && ip < h+size {
+		return 0, false
+	}
+	first, second := l.addrs.FtraceCaller, l.addrs.FtraceRegsCaller
+	switch {
+	case ip >= second && ip < second+size:
+		return second, true
+	case ip >= first && ip < min(first+size, second):
+		return first, true
+	}
+	return 0, false
+}
+
 // IsTrampoline tells whether a trampoline begins at the address: one of the two
 // static ones, one of an ops, or a direct function.
 func (l *Lab) IsTrampoline(ip uint64) bool {

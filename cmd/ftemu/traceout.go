@@ -179,6 +179,11 @@ func (s *chromeSink) name(addr uint64) (name, category string, start uint64) {
 	r := s.out.runner
 	name, off, ok := r.SymbolAt(addr)
 	start = addr - off
+	// The labels inside of the static trampolines are symbols too.
+	if whole, inside := r.Lab().StaticTrampoline(addr); inside {
+		name, _, ok = r.SymbolAt(whole)
+		start = whole
+	}
 	switch {
 	case !ok:
 		return fmt.Sprintf("%#x", addr), "function", addr
