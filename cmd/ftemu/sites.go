@@ -10,14 +10,14 @@ import (
 // it is only looked at.
 const placeholderBase = 0xffffffff82000000
 
-// lookAt loads an object to look at, not to run.
+// lookAt loads an object or a kernel to look at, not to run.
 func lookAt(file string) (*guest.Image, error) {
 	return guest.LoadFile(file, guest.LoadOptions{Extern: guest.Placeholders(placeholderBase)})
 }
 
 type sitesCmd struct {
 	JSON bool   `name:"json" help:"Print one JSON object for each site."`
-	File string `arg:"" help:"Object (.o) or kernel module (.ko)."`
+	File string `arg:"" help:"Object (.o), kernel module (.ko) or kernel (vmlinuz, vmlinux)."`
 }
 
 // Run lists the sites of an object.
@@ -40,7 +40,7 @@ func (c *sitesCmd) Run(a *app) error {
 }
 
 type disasmCmd struct {
-	File     string `arg:"" help:"Object (.o) or kernel module (.ko)."`
+	File     string `arg:"" help:"Object (.o), kernel module (.ko) or kernel (vmlinuz, vmlinux)."`
 	Function string `arg:"" optional:"" help:"Function to show; all if left out."`
 }
 

@@ -1,0 +1,33 @@
+package ftemu_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"ftemu/guest"
+)
+
+// readmeKernel is the kernel whose sessions README.md shows.
+const readmeKernel = "/boot/vmlinuz-6.1.0-56-amd64"
+
+// TestInstalledKernelSessions runs the console blocks of README.md that want a
+// kernel, where that is the one.
+func TestInstalledKernelSessions(t *testing.T) {
+	path, err := guest.InstalledKernel()
+	if err != nil {
+		t.Skip(err)
+	}
+	if filepath.Base(path) != filepath.Base(readmeKernel) {
+		t.Skipf("%s is not the kernel of README.md", path)
+	}
+	text, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	blocks := strings.ReplaceAll(string(text), "```console\n", "```not for this test\n")
+	blocks = strings.ReplaceAll(blocks, "```console kernel\n", "```console\n")
+	require.Contains(t, blocks, "```console\n")
+	runSessions(t, strings.ReplaceAll(blocks, readmeKernel, path))
+}
