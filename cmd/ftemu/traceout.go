@@ -13,6 +13,7 @@ import (
 	"ftemu/script"
 	"ftemu/trace"
 	"ftemu/trace/chrome"
+	"ftemu/trace/tracedat"
 	"ftemu/trace/tracefs"
 )
 
@@ -28,6 +29,7 @@ func traceFormats() []traceFormat {
 	return []traceFormat{
 		{"text", []string{".txt", ".trace"}, func(o *traceOut) traceSink { return &tracefsSink{trace.NewBuffer(0), o} }},
 		{"json", []string{".json"}, newChromeSink},
+		{"dat", []string{".dat"}, func(o *traceOut) traceSink { return &datSink{trace.NewBuffer(0), o} }},
 	}
 }
 
@@ -131,6 +133,24 @@ func (s *tracefsSink) finish(w *bytes.Buffer) (int, error) {
 		Lookup: func(addr uint64) (tracefs.Symbol, bool) {
 			sym, ok := lab.Symbols.At(addr)
 			return tracefs.Symbol{Name: sym.Name, Module: sym.Module}, ok
+		},
+	})
+	return s.Lost(), err
+}
+
+// A datSink is a trace.dat.
+type datSink struct {
+	*trace.Buffer
+	out *traceOut
+}
+
+func (s *datSink) finish(w *bytes.Buffer) (int, error) {
+	lab := s.out.runner.Lab()
+	err := tracedat.Write(w, s.Notes(), tracedat.Options{
+		CPUs: lab.Machine.NumCPU(),
+		Lookup: func(addr uint64) (tracedat.Symbol, bool) {
+			sym, ok := lab.Symbols.At(addr)
+			return tracedat.Symbol{Name: sym.Name, Module: sym.Module, Start: sym.Addr}, ok
 		},
 	})
 	return s.Lost(), err

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -118,4 +121,70 @@ func TestTraceOnEngines(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestTraceCmd lets trace-cmd read a file and compares what it prints with our
+// text, line by line. Only its report is used: other commands would mount the
+// tracefs of this machine.
+func TestTraceCmd(t *testing.T) {
+	if _, err := exec.LookPath("trace-cmd"); err != nil {
+		t.Skip("trace-cmd is not installed")
+	}
+	for _, file := range scenarios(t) {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			dat := filepath.Join(t.TempDir(), "trace.dat")
+			require.NoError(t, os.WriteFile(dat, traceOf(t, engines()[0], file, "dat"), 0o666))
+			var stdout, stderr bytes.Buffer
+			cmd := exec.Command("trace-cmd", "report", "-O", "parent=1", "-i", dat)
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			require.NoError(t, cmd.Run(), stderr.String())
+			want := plainLines(string(traceOf(t, engines()[0], file, "text")))
+			require.Equal(t, want, plainLines(stdout.String()))
+			require.NotContains(t, strings.Join(want, "\n"), "UNKNOWN")
+			require.Equal(t, strings.Contains(readFile(t, file), "\ntracer "), len(want) > 0)
+		})
+	}
+}
+
+func readFile(t *testing.T, file string) string {
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	return string(text)
+}
+
+var (
+	// Ours: task, CPU, flags, time, function; CPU, duration, function.
+	functionLine = regexp.MustCompile(`^ *(\S+) +\[(\d+)\] \S{5} +(\S+: .*)$`)
+	graphLine    = regexp.MustCompile(`^ *(\d+)\) (.{2} *[\d.]* ?u?s?) *\|  (.*)$`)
+	// trace-cmd's.
+	commandLine = regexp.MustCompile(`^ *(\S+) +\[(\d+)\] +(\S+:) function: +(\S+)(?: <-- (.*))?$`)
+	commandExit = regexp.MustCompile(`^ *\S+ +\[0*(\d+)\] +\S+: funcgraph_(?:entry|exit): {6}(.{2} *[\d.]* ?u?s?) *\|  (.*)$`)
+	module      = regexp.MustCompile(` \[[^\]]*\]\(\)`)
+)
+
+// plainLines brings the lines of both to one form: what trace-cmd leaves out is
+// left out, columns are taken apart.
+func plainLines(text string) []string {
+	lines := []string{}
+	for _, l := range strings.Split(text, "\n") {
+		graph := func(m []string) {
+			lines = append(lines, m[1]+") "+strings.TrimSpace(m[2])+" | "+module.ReplaceAllString(m[3], "()"))
+		}
+		switch {
+		case l == "" || strings.HasPrefix(l, "#") || strings.HasPrefix(l, "cpus="):
+		case commandLine.MatchString(l):
+			m := commandLine.FindStringSubmatch(l)
+			lines = append(lines, m[1]+" "+m[2]+" "+m[3]+" "+m[4]+" <-"+m[5])
+		case commandExit.MatchString(l):
+			graph(commandExit.FindStringSubmatch(l))
+		case functionLine.MatchString(l):
+			m := functionLine.FindStringSubmatch(l)
+			lines = append(lines, m[1]+" "+m[2]+" "+m[3])
+		case graphLine.MatchString(l):
+			graph(graphLine.FindStringSubmatch(l))
+		default:
+			lines = append(lines, "UNKNOWN: "+l)
+		}
+	}
+	return lines
 }

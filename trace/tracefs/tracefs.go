@@ -90,7 +90,7 @@ func (p *printer) functions(notes []trace.Noted) {
 	p.functionHeader("function", len(notes))
 	for _, e := range notes {
 		comm, pid := trace.Task(e.CPU)
-		us := e.Time / 1000
+		us := (e.Time + 500) / 1000
 		fmt.Fprintf(p.w, "%16s-%-7d [%03d] %s %5d.%06d: %s", comm, pid, e.CPU, flags, us/1e6, us%1e6, p.bare(e.IP))
 		if e.Addr != 0 {
 			fmt.Fprintf(p.w, " <-%s", p.bare(e.Addr))

@@ -64,7 +64,7 @@ func TestFunction(t *testing.T) {
 	require.Equal(t, `# tracer: function
 #
 # entries-in-buffer/entries-written: 3/3   #P:2
-`+functionColumns+`           ftemu-1       [000] ...1.     4.143346: outer <-tgt_b
+`+functionColumns+`           ftemu-1       [000] ...1.     4.143347: outer <-tgt_b
            ftemu-2       [001] ...1. 12000.004143: tgt_b
            ftemu-2       [001] ...1. 12000.004143: 0x00001234 <-0x00000099
 `, got)
