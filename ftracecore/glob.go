@@ -2,6 +2,14 @@ package ftracecore
 
 import "strings"
 
+// Glob returns the matcher of a pattern as set_ftrace_filter takes them: a name, a
+// glob, or with "!" in front all other names.
+func Glob(pattern string) func(name string) bool {
+	pattern, not := strings.CutPrefix(pattern, "!")
+	match := compileGlob(pattern)
+	return func(name string) bool { return match(name) != not }
+}
+
 // compileGlob returns the matcher of one word of set_ftrace_filter
 // (filter_parse_regex): "*" at the front, the end or both is a suffix, prefix
 // or substring match; with "*" elsewhere, or with "?", "[" or "\", the word is

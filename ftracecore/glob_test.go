@@ -65,3 +65,15 @@ func FuzzGlob(f *testing.F) {
 		}
 	})
 }
+
+func TestGlobOfWord(t *testing.T) {
+	for _, c := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"tcp_*", "tcp_ack", true}, {"tcp_*", "udp_ack", false}, {"!tcp_*", "tcp_ack", false}, {"!tcp_*", "udp_ack", true},
+		{"lcm", "lcm", true}, {"lcm", "lcm_not_zero", false},
+	} {
+		require.Equal(t, c.want, Glob(c.pattern)(c.name), "%s %s", c.pattern, c.name)
+	}
+}

@@ -52,7 +52,7 @@ var verbs = map[string]verb{
 	"params": {"FUNCTION none|SIZE,...", 2, 2, "declare the sizes of a function's parameters in bytes, which BPF trampolines go by", parseParams},
 	"image":  {"FUNCTION", 1, 1, "show the image of a function's BPF trampoline", parseImage},
 
-	"guest":             {"FILE|" + BPFTestsGuest, 1, 1, "run the functions of an object, or the kernel's bpf_fentry_test1 to 6, instead of the built-in ones", parseGuest},
+	"guest":             {"FILE|" + InstalledGuest + "|" + BPFTestsGuest, 1, 1, "run the functions of an object, a kernel, the one that is installed, or the kernel's bpf_fentry_test1 to 6, instead of the built-in ones", parseGuest},
 	"tramp":             {"NAME FILE [for FUNCTION] [redirect FUNCTION TARGET]...", 2, 16, "give a layout or an assembled object of one's own a name, to be used where TRAMP stands; for: the function whose body it may call; redirect: where its callback takes calls to", parseTramp},
 	"tracer":            {"function|function_graph FUNCTION[+OFF],...|all, or off", 1, 2, "let one of ftrace's own tracers note functions; its ops gets its name as ID", parseTracer},
 	"redirect":          {"ID FUNCTION TARGET", 3, 3, "where an IPMODIFY ops takes a function to", parseRedirect},

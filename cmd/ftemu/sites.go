@@ -2,7 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
 
+	"ftemu/ftracecore"
 	"ftemu/guest"
 )
 
@@ -18,6 +21,7 @@ func lookAt(file string) (*guest.Image, error) {
 type sitesCmd struct {
 	JSON bool   `name:"json" help:"Print one JSON object for each site."`
 	File string `arg:"" help:"Object (.o), kernel module (.ko) or kernel (vmlinuz, vmlinux)."`
+	Glob string `arg:"" optional:"" help:"Functions to list, as set_ftrace_filter takes them; all if left out."`
 }
 
 // Run lists the sites of an object.
@@ -25,6 +29,15 @@ func (c *sitesCmd) Run(a *app) error {
 	img, err := lookAt(c.File)
 	if err != nil {
 		return err
+	}
+	why := img.RequireSites()
+	if c.Glob != "" {
+		match := ftracecore.Glob(c.Glob)
+		other := func(s guest.Site) bool { return s.Invalid || !match(s.Func) }
+		img.Sites, img.Padding = slices.DeleteFunc(img.Sites, other), slices.DeleteFunc(img.Padding, other)
+		if why == nil && len(img.Sites) == 0 {
+			why = fmt.Errorf("%s: no function with a site matches %q", c.File, c.Glob)
+		}
 	}
 	if c.JSON {
 		enc := json.NewEncoder(a.stdout)
@@ -36,7 +49,7 @@ func (c *sitesCmd) Run(a *app) error {
 	} else if err := img.WriteSites(a.stdout); err != nil {
 		return err
 	}
-	return img.RequireSites()
+	return why
 }
 
 type disasmCmd struct {
