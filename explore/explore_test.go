@@ -55,7 +55,7 @@ func search(t testing.TB, s *script.Script, o Options) *Report {
 // slowly skips what takes long, where tests are to be short.
 func slowly(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes seconds, minutes under the race detector")
+		t.Skip("takes seconds, and many under the race detector")
 	}
 }
 
