@@ -144,6 +144,20 @@ func (l *Lab) StaticTrampoline(ip uint64) (start uint64, ok bool) {
 	return 0, false
 }
 
+// StaticCall returns what the static trampoline that the address is in calls.
+func (l *Lab) StaticCall(ip uint64) uint64 {
+	call := l.tramps.plain
+	if start, _ := l.StaticTrampoline(ip); start == l.addrs.FtraceRegsCaller {
+		call = l.tramps.regs
+	}
+	var b x86.Bytes5
+	if l.Mem.Read(call, b[:]) != nil {
+		return 0
+	}
+	_, target := x86.ParseSite(b, call)
+	return target
+}
+
 // IsTrampoline tells whether a trampoline begins at the address: one of the two
 // static ones, one of an ops, or a direct function.
 func (l *Lab) IsTrampoline(ip uint64) bool {

@@ -27,6 +27,7 @@ install_packages() {
 	local want=()
 	command -v gcc >/dev/null || want+=(gcc libc6-dev)
 	command -v objdump >/dev/null || want+=(binutils)
+	command -v trace-cmd >/dev/null || want+=(trace-cmd)
 	command -v pkg-config >/dev/null || want+=(pkg-config)
 	have_unicorn || want+=(libunicorn-dev)
 	[ ${#want[@]} = 0 ] && return 0

@@ -22,8 +22,8 @@ type runCmd struct {
 	JSON     bool   `name:"json" help:"Print one JSON object for each line of the scenario, with the keys of the recordings."`
 	Seed     uint64 `default:"1" placeholder:"N" help:"Seed of the registers that a call leaves undefined (default ${default})."`
 	Trace    string `placeholder:"KIND,..." help:"Print events between the lines: insn, branch, mem, gate, trap, poke, reg, opsfunc, callback, warn, func, entry, exit or all."`
-	TraceOut string `placeholder:"FILE" help:"Write what the tracers of the scenario noted, or the whole run, to a file: text (.txt, .trace), json (.json), dat (.dat)."`
-	Format   string `placeholder:"NAME" help:"Form of --trace-out whatever the file is called: text, json or dat."`
+	TraceOut string `placeholder:"FILE" help:"Write what the tracers of the scenario noted, or the whole run, to a file: text (.txt, .trace), json (.json), dat (.dat), dot (.dot), mermaid (.mmd)."`
+	Format   string `placeholder:"NAME" help:"Form of --trace-out whatever the file is called: text, json, dat, dot or mermaid."`
 	Explain  bool   `help:"Print how each registration was decided, step by step."`
 	File     string `arg:"" help:"Scenario, or - for standard input."`
 }
@@ -74,6 +74,7 @@ func (c *runCmd) Run(a *app) error {
 	defer r.Close()
 	if file != nil {
 		file.runner = r
+		out = watched{out, file}
 	}
 	for _, f := range play(r, s, out) {
 		a.note(f)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"ftemu/ftracecore"
 	"ftemu/script"
+	"ftemu/script/chain"
 	"ftemu/trace"
 	"ftemu/trace/chrome"
 	"ftemu/trace/tracedat"
@@ -30,6 +32,8 @@ func traceFormats() []traceFormat {
 		{"text", []string{".txt", ".trace"}, func(o *traceOut) traceSink { return &tracefsSink{trace.NewBuffer(0), o} }},
 		{"json", []string{".json"}, newChromeSink},
 		{"dat", []string{".dat"}, func(o *traceOut) traceSink { return &datSink{trace.NewBuffer(0), o} }},
+		{"dot", []string{".dot", ".gv"}, func(o *traceOut) traceSink { return &chainSink{o, (*chain.Graph).Dot} }},
+		{"mermaid", []string{".mmd", ".mermaid"}, func(o *traceOut) traceSink { return &chainSink{o, (*chain.Graph).Mermaid} }},
 	}
 }
 
@@ -46,6 +50,7 @@ type traceOut struct {
 	file   string
 	sink   traceSink
 	runner *script.Runner
+	last   *chain.Graph // the state before the scenario's end
 }
 
 // newTraceOut finds the form for a file. Nil is returned where no file is asked for.
@@ -78,6 +83,24 @@ func (o *traceOut) Mask() trace.Mask { return o.sink.Mask() }
 func (o *traceOut) Trace(ev *trace.Event) {
 	if o.runner != nil {
 		o.sink.Trace(ev)
+	}
+}
+
+// A watched printer shows a traceOut the lines too.
+type watched struct {
+	printer
+	file *traceOut
+}
+
+func (w watched) before(s script.Step) {
+	w.file.before(s)
+	w.printer.before(s)
+}
+
+// before looks at the state that a scenario's end is about to clear.
+func (o *traceOut) before(s script.Step) {
+	if s.Text == "end" {
+		o.last = chain.Of(o.runner)
 	}
 }
 
@@ -154,6 +177,26 @@ func (s *datSink) finish(w *bytes.Buffer) (int, error) {
 		},
 	})
 	return s.Lost(), err
+}
+
+// A chainSink is a picture of what calls go through before the scenario ends.
+type chainSink struct {
+	out   *traceOut
+	write func(*chain.Graph, io.Writer) error
+}
+
+// Mask implements trace.Tracer: it is the state that is drawn.
+func (*chainSink) Mask() trace.Mask { return 0 }
+
+// Trace implements trace.Tracer.
+func (*chainSink) Trace(*trace.Event) {}
+
+func (s *chainSink) finish(w *bytes.Buffer) (int, error) {
+	g := s.out.last
+	if g == nil { // the scenario did not come to its end
+		g = chain.Of(s.out.runner)
+	}
+	return 0, s.write(g, w)
 }
 
 // A chromeSink is a file of Chrome trace events.

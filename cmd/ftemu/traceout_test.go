@@ -32,6 +32,7 @@ func traceOf(t *testing.T, engine emu.Engine, file, format string) []byte {
 	defer r.Close()
 	o.runner = r
 	for _, step := range s.Steps {
+		o.before(step)
 		if r.Run(step).Oops != "" {
 			break
 		}
