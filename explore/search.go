@@ -214,12 +214,16 @@ func (e *engine) learn() (wrong bool) {
 }
 
 // sameTwice is the detector of non-determinism: it runs on twice and compares
-// every state.
+// every state. It also refuses guests that do not end.
 func (e *engine) sameTwice() error {
 	a := e.execute(e.worlds[0], nil, nil)
 	b := e.execute(e.worlds[len(e.worlds)-1], nil, nil)
-	if a.err != nil {
+	switch {
+	case a.err != nil:
 		return a.err
+	case a.found != nil && a.found.Property == Ends:
+		// Nobody interfered: it is the guest, and not an order.
+		return errors.New(a.found.Text)
 	}
 	for i := range a.nodes {
 		if i >= len(b.nodes) || a.nodes[i].digest != b.nodes[i].digest {

@@ -21,7 +21,7 @@ func (c *exploreCmd) summary(a *app, s *script.Script, r *explore.Report) {
 	if c.Random != 0 {
 		fmt.Fprintf(a.stdout, ", seed %d", c.Random)
 	}
-	fmt.Fprintf(a.stdout, "\n%s, %s, %s deep, up to %s that differ from running on\n",
+	fmt.Fprintf(a.stdout, "\n%s, %s, %s deep, up to %s differing from running on\n",
 		counted(r.Executions, "execution"), counted(r.States, "state"), counted(r.Depth, "step"), counted(r.Deviations, "choice"))
 	switch {
 	case r.Found != nil:
