@@ -23,6 +23,7 @@ var lineTemplates = []string{
 	"direct_register %i %t", "direct_register_retry %i %t", "direct_register_retry %i %t %t", "direct_modify %i %t",
 	"direct_unregister %i", "direct_unregister %i %t",
 	"sdirect_register %f %t", "sdirect_modify %f %t %t", "sdirect_unregister %f %t",
+	"tracer function %f", "tracer function_graph %f,%f", "tracer function_graph all", "tracer function all", "tracer off",
 	"want rc 0", "want ret %d", "want callbacks none", "want target %f nop", "want oops",
 }
 
@@ -31,8 +32,8 @@ func drawScript(t *rapid.T) string {
 	pick := func(label string, from ...string) string { return rapid.SampledFrom(from).Draw(t, label) }
 	kinds := strings.Split(kindNames(), ", ")
 	n := rapid.IntRange(1, 40).Draw(t, "lines")
-	lines = append(lines, "new a "+pick("kind", kinds...), "new b direct of="+pick("mode", modeNames...))
-	ids = append(ids, "a", "b")
+	lines = append(lines, "new a "+pick("kind", kinds...), "new b direct of="+pick("mode", modeNames...), "tracer function_graph f2")
+	ids = append(ids, "a", "b", "function_graph")
 	for range n {
 		parts := strings.Split(pick("template", lineTemplates...), "%")
 		line := parts[0]
