@@ -146,6 +146,19 @@ func TestKernelBug(t *testing.T) {
 	require.Positive(t, r.Counts[Alive], "%v", r.Counts)
 }
 
+// TestLivepatchReplaced is the same bug where no program is attached or detached:
+// one livepatch leaves while another comes.
+func TestLivepatchReplaced(t *testing.T) {
+	slowly(t)
+	s := scenario(t, "explore/livepatch-replaced")
+	r := search(t, s, options(t, "v6.1", ""))
+	require.NotNil(t, r.Found)
+	t.Logf("%+v %s", r.Found, r.Found.Schedule)
+	r = search(t, s, options(t, "v6.1-fixed", ""))
+	require.Nil(t, r.Found)
+	require.True(t, r.Exhaustive)
+}
+
 // TestStrategies: the counts are exact, because a search is deterministic. They
 // change when the points of choice do.
 func TestStrategies(t *testing.T) {

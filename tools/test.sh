@@ -30,6 +30,7 @@ install_packages() {
 	command -v trace-cmd >/dev/null || want+=(trace-cmd)
 	command -v pkg-config >/dev/null || want+=(pkg-config)
 	have_unicorn || want+=(libunicorn-dev)
+	command -v spin >/dev/null || want+=(spin)
 	[ ${#want[@]} = 0 ] && return 0
 	if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 		echo "missing: ${want[*]}; they cannot be installed here without root and apt-get"
