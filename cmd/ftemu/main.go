@@ -19,6 +19,7 @@ type cli struct {
 	Trampoline trampolineCmd `cmd:"" help:"Show, check, measure and keep trampolines: the kernel's, and those of one's own."`
 	Explore    exploreCmd    `cmd:"" help:"Run a scenario's threads in every order and look for one that breaks a property."`
 	Why        whyCmd        `cmd:"" help:"Say what one more user of a function would get, by a real machine's enabled_functions."`
+	Gdb        gdbCmd        `cmd:"" help:"Let gdb look at the run of a scenario, forward and back."`
 	Bench      benchCmd      `cmd:"" help:"Measure the interpreter, beside Unicorn where this build has it."`
 	Engines    enginesCmd    `cmd:"" help:"List the engines of this build."`
 }

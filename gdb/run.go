@@ -1,0 +1,230 @@
+package gdb
+
+import (
+	"iter"
+	"sync/atomic"
+
+	"ftemu"
+	"ftemu/emu"
+	"ftemu/emu/interp"
+	"ftemu/script"
+	"ftemu/trace"
+)
+
+// A pointKind says what a run stands at.
+type pointKind uint8
+
+const (
+	atInsn  pointKind = iota // an instruction is about to execute
+	atCall                   // the same, and it is the first of a call
+	atFault                  // an instruction could not execute
+	atEnd                    // all lines have run
+)
+
+// A point is a place in a run where it can stand. Points are counted from 0, and
+// the number of one is its position.
+type point struct {
+	kind pointKind
+	cpu  int
+	why  emu.Stop // of a fault
+}
+
+// An edit is what the client changed while the run stood at a position.
+type edit struct {
+	pos  uint64
+	cpu  int
+	regs *emu.Regs // nil: memory was changed
+	addr uint64
+	data []byte
+}
+
+// maxEdits bounds how much a client may change.
+const maxEdits = 10_000
+
+// A Run is a scenario that is executed under a debugger. It belongs to one
+// goroutine; only Interrupt may be called from others.
+type Run struct {
+	runner  *script.Runner
+	restore func() error
+	next    func() (struct{}, bool)
+	halt    func() // ends the execution under way; nil: none is
+
+	// The state of the execution under way.
+	yield    func(struct{}) bool // nil: it has not begun
+	halted   bool
+	line     int // index of the step that runs
+	failures int // expectations that were not met
+	pos      uint64
+	here     point
+	applied  int // how many edits
+	hit      *hit
+	over     bool // the execution has left its end
+
+	// wants tells whether to stop at the point that the run has come to.
+	wants       func(p point, h *hit) bool
+	edits       []edit
+	points      points
+	interrupted atomic.Bool
+}
+
+// NewRun makes a run that stands at the first point of a scenario. opt's engine and
+// tracer are the run's to set.
+func NewRun(s *script.Script, opt ftemu.Options) (*Run, error) {
+	r := &Run{points: newPoints()}
+	opt.Engine, opt.Tracer = engine{interp.New(), r}, r
+	runner, err := script.NewRunner(s, opt)
+	if err != nil {
+		return nil, err
+	}
+	r.runner, r.restore = runner, runner.Snapshot()
+	r.begin()
+	if err := r.seek(0); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// Close ends the run.
+func (r *Run) Close() {
+	r.stop()
+	r.runner.Close()
+}
+
+// Interrupt makes a run that moves stop.
+func (r *Run) Interrupt() { r.interrupted.Store(true) }
+
+// stop ends the execution under way: each call into the guest returns as one
+// that was asked to stop, and the rest of the lines do not run.
+func (r *Run) stop() {
+	if r.halt != nil {
+		r.halt()
+		r.halt = nil
+	}
+}
+
+// begin prepares an execution from the beginning.
+func (r *Run) begin() {
+	r.halted, r.line, r.failures, r.pos, r.applied, r.hit, r.over = false, 0, 0, 0, 0, nil, false
+	r.here, r.yield = point{}, nil
+	r.next, r.halt = iter.Pull(r.execute)
+}
+
+func (r *Run) rewind() error {
+	r.stop()
+	if err := r.restore(); err != nil {
+		return err
+	}
+	r.begin()
+	return nil
+}
+
+// execute runs the scenario. It stands still where yield is called.
+func (r *Run) execute(yield func(struct{}) bool) {
+	r.yield = yield
+	crashed := false
+	for i, s := range r.runner.Script().Steps {
+		if crashed && s.Wants() == "" {
+			break
+		}
+		r.line = i
+		res := r.runner.Run(s)
+		if r.halted {
+			return
+		}
+		crashed = crashed || res.Oops != ""
+		if res.Failed != "" {
+			r.failures++
+		}
+	}
+	r.line = len(r.runner.Script().Steps)
+	r.pass(point{kind: atEnd, cpu: r.here.cpu})
+}
+
+// pass is called at each point, and returns when the run goes on: true, or false if
+// the execution is to end.
+func (r *Run) pass(p point) bool {
+	if r.halted {
+		return false
+	}
+	r.here = p
+	for ; r.applied < len(r.edits) && r.edits[r.applied].pos == r.pos; r.applied++ {
+		// It could be done when it was made, in the same state.
+		_ = r.change(r.edits[r.applied])
+	}
+	h := r.hit
+	r.hit = nil
+	if (r.wants(p, h) || p.kind == atEnd) && !r.yield(struct{}{}) {
+		r.halted = true
+		return false
+	}
+	r.pos++
+	return true
+}
+
+// broke is called when a CPU cannot go on.
+func (r *Run) broke(c *cpu, stop emu.Stop) {
+	if stop.Reason != emu.StopRequested {
+		r.pass(point{kind: atFault, cpu: c.ID(), why: stop})
+	}
+}
+
+// move goes on until wants, or to the end.
+func (r *Run) move(wants func(p point, h *hit) bool) {
+	r.wants = wants
+	if _, ok := r.next(); !ok {
+		r.over, r.halt = true, nil
+	}
+}
+
+// seek goes to a position, forward or back.
+func (r *Run) seek(pos uint64) error {
+	if pos < r.pos || r.over {
+		if err := r.rewind(); err != nil {
+			return err
+		}
+	}
+	if r.yield == nil || pos > r.pos {
+		r.move(func(point, *hit) bool { return r.pos == pos })
+	}
+	return nil
+}
+
+// edit changes something where the run stands, and again whenever it comes by.
+// What was changed later in the run is forgotten.
+func (r *Run) edit(e edit) error {
+	if len(r.edits) >= maxEdits {
+		return errTooMany
+	}
+	e.pos = r.pos
+	if err := r.change(e); err != nil {
+		return err
+	}
+	r.edits = append(r.edits[:r.applied], e)
+	r.applied++
+	return nil
+}
+
+func (r *Run) change(e edit) error {
+	if e.regs != nil {
+		*r.lab().Machine.CPU(e.cpu).Regs() = *e.regs
+		return nil
+	}
+	return r.lab().Mem.Write(e.addr, e.data)
+}
+
+func (r *Run) lab() *ftemu.Lab { return r.runner.Lab() }
+
+func (r *Run) regs(cpu int) *emu.Regs { return r.lab().Machine.CPU(cpu).Regs() }
+
+// Mask implements trace.Tracer: watchpoints look at accesses of the guest, and at
+// what the kernel does to code.
+func (r *Run) Mask() trace.Mask { return trace.MaskOf(trace.Mem, trace.Poke) }
+
+// Trace implements trace.Tracer.
+func (r *Run) Trace(ev *trace.Event) {
+	if r.hit != nil || r.halted {
+		return
+	}
+	r.hit = r.points.watched(ev.Addr, ev.Size, ev.Write || ev.Kind == trace.Poke)
+}
