@@ -117,7 +117,8 @@ func TestGdb(t *testing.T) {
 		t.Skip("gdb is not installed")
 	}
 	run := newRun(t)
-	f0, _ := run.lab().Symbols.Lookup("ftor_f0")
+	file := filepath.Join(t.TempDir(), "names.elf")
+	require.NoError(t, os.WriteFile(file, run.ELF(), 0o666))
 	sock := filepath.Join(t.TempDir(), "s")
 	l, err := Listen("unix:" + sock)
 	require.NoError(t, err)
@@ -131,9 +132,9 @@ func TestGdb(t *testing.T) {
 		served <- err
 	}()
 	cmds := filepath.Join(t.TempDir(), "cmds")
-	require.NoError(t, os.WriteFile(cmds, fmt.Appendf(nil, `set architecture i386:x86-64
+	require.NoError(t, os.WriteFile(cmds, fmt.Appendf(nil, `file %s
 target remote %s
-break *%#x
+break *ftor_f0
 continue
 continue
 continue
@@ -144,7 +145,7 @@ reverse-stepi
 monitor enabled_functions
 continue
 kill
-`, sock, f0), 0o666))
+`, file, sock), 0o666))
 	cmd := exec.Command(gdb, "-nx", "-batch", "-x", cmds)
 	timer := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
@@ -152,8 +153,8 @@ kill
 	l.Close()
 	require.NoError(t, <-served, "%s", out)
 	text := string(out)
-	require.Contains(t, text, "Breakpoint 1,")
-	require.Contains(t, text, "call ")
+	require.Contains(t, text, "Breakpoint 1, 0x")
+	require.Contains(t, text, "<ftor_f0>:\tcall ")
 	require.Contains(t, text, "ftor_f0 [ftoracle] (1) R")
 	require.Contains(t, text, "No more reverse-execution history")
 }

@@ -10,6 +10,7 @@ import (
 type gdbCmd struct {
 	kernelFlags
 	Listen string `default:"127.0.0.1:1234" placeholder:"WHERE" help:"Where gdb connects: 127.0.0.1:PORT (port 0: any that is free) or unix:PATH (default ${default})."`
+	ELF    string `name:"elf" placeholder:"FILE" help:"Write the names of what is in memory to an ELF file for gdb to load."`
 	Seed   uint64 `default:"1" placeholder:"N" help:"Seed of the registers that a call leaves undefined (default ${default})."`
 	File   string `arg:"" help:"Scenario."`
 }
@@ -39,6 +40,11 @@ func (c *gdbCmd) Run(a *app) error {
 		return fmt.Errorf("%s: %w", s.File, err)
 	}
 	defer run.Close()
+	if c.ELF != "" {
+		if err := replaceFile(c.ELF, run.ELF()); err != nil {
+			return err
+		}
+	}
 	where := l.Addr().String()
 	fmt.Fprintf(a.stdout, "waiting for gdb: target remote %s\n", where)
 	if err := a.stdout.Flush(); err != nil {
