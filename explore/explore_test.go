@@ -497,7 +497,7 @@ func TestBounds(t *testing.T) {
 
 func TestNothingToExplore(t *testing.T) {
 	for _, tt := range []struct{ name, text, err string }{
-		{"no thread", "new a plain\nfilter a f0\nregister a\n", "test.ft: no thread or cpu line, so there is nothing to explore"},
+		{"no thread", "new a plain\nfilter a f0\nregister a\n", "no thread or cpu line, so there is nothing to explore"},
 		{"fails before the threads", "begin x sites=f0\nnew a plain\nfilter a f0\nregister a\nwant rc -EBUSY\nthread t\nunregister a\n", "before the threads begin: found 0, wanted -EBUSY"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -65,6 +65,8 @@ type Report struct {
 	Exhaustive bool `json:"exhaustive"`
 	// Stopped says what ended the search early, "" if nothing did.
 	Stopped string `json:"stopped,omitempty"`
+	// Unfit tells that the scenario has more states than Options.MaxStates.
+	Unfit bool `json:"unfit,omitempty"`
 	// Found is the first finding, nil if there is none.
 	Found *Finding `json:"found,omitempty"`
 	// Counts are the findings by property, for a search with Options.All.
@@ -270,6 +272,7 @@ restart:
 				return &e.report, nil
 			case e.report.States > e.opt.MaxStates:
 				e.report.Stopped = fmt.Sprintf("the bound of %d states: raise --max-states", e.opt.MaxStates)
+				e.report.Unfit = true
 				return &e.report, nil
 			}
 			if e.opt.Progress != nil {

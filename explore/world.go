@@ -66,7 +66,7 @@ func newWorld(s *script.Script, opt *Options) (*world, error) {
 	names := s.Threads()
 	if len(names) == 0 {
 		r.Close()
-		return nil, fmt.Errorf("%s: no thread or cpu line, so there is nothing to explore", s.File)
+		return nil, errors.New("no thread or cpu line, so there is nothing to explore")
 	}
 	for i, name := range names {
 		w.threads = append(w.threads, &thread{world: w, id: i, name: name})
@@ -83,7 +83,7 @@ func newWorld(s *script.Script, opt *Options) (*world, error) {
 			res := r.Run(st)
 			if res.Oops != "" || res.Failed != "" {
 				r.Close()
-				return nil, fmt.Errorf("%s:%d: %s: before the threads begin: %s%s", s.File, st.Line, st.Text, res.Oops, res.Failed)
+				return nil, fmt.Errorf("line %d: %s: before the threads begin: %s%s", st.Line, st.Text, res.Oops, res.Failed)
 			}
 			w.follow(st, res.RC)
 		}

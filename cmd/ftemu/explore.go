@@ -172,6 +172,9 @@ func (c *exploreCmd) one(a *app, s *script.Script, opt explore.Options, progress
 	if r.Found != nil {
 		a.exit(statusDiff)
 	}
+	if r.Unfit {
+		a.exit(statusBad)
+	}
 	if c.JSON {
 		return c.printJSON(a, s.File, r)
 	}
