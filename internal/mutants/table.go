@@ -56,7 +56,7 @@ var mutants = []mutant{
 	// Sharing.
 	{"design.go", "peers are asked in the order of the hash",
 		"	filter.each(func(e hashEntry) bool {\n		c.Acquire(&c.FtraceLock)\n",
-		"	ordered := emptyHash()\n	c.Records(func(r *Record) bool {\n		if filter.Has(r.IP) {\n			ordered.buckets[0] = append([]hashEntry{{ip: r.IP}}, ordered.buckets[0]...)\n		}\n		return true\n	})\n	ordered.each(func(e hashEntry) bool {\n		c.Acquire(&c.FtraceLock)\n"},
+		"	ordered := emptyHash()\n	c.Records(func(r *Record) bool {\n		if filter.Has(r.IP) {\n			ordered.entries = append([]hashEntry{{ip: r.IP}}, ordered.entries...)\n		}\n		return true\n	})\n	ordered.each(func(e hashEntry) bool {\n		c.Acquire(&c.FtraceLock)\n"},
 	{"design.go", "a positive answer of a peer is success",
 		"			if Ret(err) < 0 {\n				return err\n			}\n			return nil\n		},\n		cleanup:", "			return err\n		},\n		cleanup:"},
 	{"design.go", "a peer without an ops_func is -EBUSY",
