@@ -12,38 +12,27 @@ import (
 // What cannot be read or written because the guest's stack is gone is kept as
 // the first error.
 type frame struct {
-	mem  *emu.Memory
+	words
 	cpu  int
 	addr uint64
-	err  error
 }
 
-func (f *frame) get(off uint64) uint64 {
-	v, err := f.mem.ReadU64(f.addr + off)
-	if err != nil && f.err == nil {
-		f.err = err
-	}
-	return v
-}
-
-func (f *frame) set(off, v uint64) {
-	if err := f.mem.WriteU64(f.addr+off, v); err != nil && f.err == nil {
-		f.err = err
-	}
-}
+// reg and setReg access the saved register at an offset in struct pt_regs.
+func (f *frame) reg(off uint64) uint64 { return f.get(f.addr + off) }
+func (f *frame) setReg(off, v uint64)  { f.set(f.addr+off, v) }
 
 // Full tells whether the trampoline saved all registers: it then stored the
 // kernel's code segment, otherwise 0.
-func (f *frame) Full() bool            { return f.get(trampoline.RegsCS) != 0 }
+func (f *frame) Full() bool            { return f.reg(trampoline.RegsCS) != 0 }
 func (f *frame) CPU() int              { return f.cpu }
-func (f *frame) IP() uint64            { return f.get(trampoline.RegsIP) }
-func (f *frame) SetIP(ip uint64)       { f.set(trampoline.RegsIP, ip) }
-func (f *frame) SetDirect(addr uint64) { f.set(trampoline.RegsOrigAX, addr) }
+func (f *frame) IP() uint64            { return f.reg(trampoline.RegsIP) }
+func (f *frame) SetIP(ip uint64)       { f.setReg(trampoline.RegsIP, ip) }
+func (f *frame) SetDirect(addr uint64) { f.setReg(trampoline.RegsOrigAX, addr) }
 
 // traced runs a Go function that stands for func(ip, parent_ip, ops, fregs).
 func (l *Lab) traced(c emu.CPU, fn func(ip, parent uint64, ops *ftracecore.Ops, regs ftracecore.Regs)) error {
 	r := c.Regs()
-	f := &frame{mem: c.Memory(), cpu: c.ID(), addr: r.GPR[emu.RCX]}
+	f := &frame{words: words{mem: c.Memory()}, cpu: c.ID(), addr: r.GPR[emu.RCX]}
 	fn(r.GPR[emu.RDI], r.GPR[emu.RSI], l.ops[r.GPR[emu.RDX]], f)
 	return f.err
 }

@@ -24,7 +24,7 @@ func (l *Lab) addTracers(opt Options) error {
 	graph := l.staticOps("function_graph", l.addrs.graphOps, fgraph.Flags, l.addrs.graphFunc,
 		func(ip, _ uint64, _ *ftracecore.Ops, regs ftracecore.Regs) {
 			f := regs.(*frame)
-			l.Graph.Enter(f.cpu, ip, returnSlot{f, f.get(trampoline.RegsSP)})
+			l.Graph.Enter(f.cpu, ip, returnSlot{f, f.reg(trampoline.RegsSP)})
 		})
 	l.Graph = fgraph.New(l.Core, graph, l.addrs.returnToHandler, max(opt.CPUs, 1), opt.Tracer)
 	for _, g := range []struct {

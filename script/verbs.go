@@ -146,8 +146,13 @@ func parseNew(p *parser, args []string) (func(*Runner), error) {
 // remove and reset are the words behind a filter.
 type filterWords struct{ remove, reset bool }
 
-func parseFilterWords(args []string) (w filterWords, err error) {
-	for _, a := range args {
+// filterWords checks the ID that a filter line begins with and reads the words
+// behind the functions.
+func (p *parser) filterWords(args []string) (w filterWords, err error) {
+	if _, err := p.id(args[0]); err != nil {
+		return w, err
+	}
+	for _, a := range args[2:] {
 		switch a {
 		case "remove":
 			w.remove = true
@@ -161,10 +166,7 @@ func parseFilterWords(args []string) (w filterWords, err error) {
 }
 
 func parseFilter(p *parser, args []string) (func(*Runner), error) {
-	if _, err := p.id(args[0]); err != nil {
-		return nil, err
-	}
-	w, err := parseFilterWords(args[2:])
+	w, err := p.filterWords(args)
 	if err != nil {
 		return nil, err
 	}
@@ -199,10 +201,7 @@ func (p *parser) pattern(word string, remove bool) string {
 }
 
 func parseFilterName(p *parser, args []string) (func(*Runner), error) {
-	if _, err := p.id(args[0]); err != nil {
-		return nil, err
-	}
-	w, err := parseFilterWords(args[2:])
+	w, err := p.filterWords(args)
 	if err != nil {
 		return nil, err
 	}
@@ -218,10 +217,7 @@ func parseFilterName(p *parser, args []string) (func(*Runner), error) {
 }
 
 func parseNotrace(p *parser, args []string) (func(*Runner), error) {
-	if _, err := p.id(args[0]); err != nil {
-		return nil, err
-	}
-	w, err := parseFilterWords(args[2:])
+	w, err := p.filterWords(args)
 	if err != nil {
 		return nil, err
 	}
@@ -278,11 +274,26 @@ func parseSysctl(_ *parser, args []string) (func(*Runner), error) {
 	return func(r *Runner) { r.rc(r.lab.Core.SetEnabled(v != 0)) }, nil
 }
 
-func parseDirectRegister(p *parser, args []string) (func(*Runner), error) {
+// idAndTramps checks the arguments of the API for direct callers: the ID of an
+// ops, and trampolines.
+func (p *parser) idAndTramps(args []string) error {
 	if _, err := p.id(args[0]); err != nil {
-		return nil, err
+		return err
 	}
-	if err := p.tramp(args[1]); err != nil {
+	return p.tramps(args[1:])
+}
+
+func (p *parser) tramps(names []string) error {
+	for _, t := range names {
+		if err := p.tramp(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func parseDirectRegister(p *parser, args []string) (func(*Runner), error) {
+	if err := p.idAndTramps(args); err != nil {
 		return nil, err
 	}
 	return func(r *Runner) {
@@ -294,13 +305,8 @@ func parseDirectRegister(p *parser, args []string) (func(*Runner), error) {
 }
 
 func parseDirectRetry(p *parser, args []string) (func(*Runner), error) {
-	if _, err := p.id(args[0]); err != nil {
+	if err := p.idAndTramps(args); err != nil {
 		return nil, err
-	}
-	for _, t := range args[1:] {
-		if err := p.tramp(t); err != nil {
-			return nil, err
-		}
 	}
 	shared := defaultShared
 	if len(args) == 3 {
@@ -310,10 +316,7 @@ func parseDirectRetry(p *parser, args []string) (func(*Runner), error) {
 }
 
 func parseDirectModify(p *parser, args []string) (func(*Runner), error) {
-	if _, err := p.id(args[0]); err != nil {
-		return nil, err
-	}
-	if err := p.tramp(args[1]); err != nil {
+	if err := p.idAndTramps(args); err != nil {
 		return nil, err
 	}
 	return func(r *Runner) {
@@ -325,13 +328,8 @@ func parseDirectModify(p *parser, args []string) (func(*Runner), error) {
 }
 
 func parseDirectUnregister(p *parser, args []string) (func(*Runner), error) {
-	if _, err := p.id(args[0]); err != nil {
+	if err := p.idAndTramps(args); err != nil {
 		return nil, err
-	}
-	if len(args) == 2 {
-		if err := p.tramp(args[1]); err != nil {
-			return nil, err
-		}
 	}
 	return func(r *Runner) {
 		o := r.client(args[0]).owner
@@ -355,12 +353,7 @@ func (p *parser) sdirect(args []string) (ip uint64, err error) {
 	if ip, err = p.addr(args[0]); err != nil {
 		return 0, err
 	}
-	for _, t := range args[1:] {
-		if err := p.tramp(t); err != nil {
-			return 0, err
-		}
-	}
-	return ip, nil
+	return ip, p.tramps(args[1:])
 }
 
 func parseSDirectRegister(p *parser, args []string) (func(*Runner), error) {

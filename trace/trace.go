@@ -64,9 +64,6 @@ func MaskOf(kinds ...Kind) Mask {
 	return m
 }
 
-// Names lists the names of all kinds, in their order.
-func Names() []string { return append([]string(nil), kindNames[:]...) }
-
 // ParseMask reads a comma-separated list of kind names. "all" is every kind,
 // the empty string none.
 func ParseMask(s string) (Mask, error) {

@@ -36,7 +36,6 @@ func (f *flags) sf() bool { return int64(f.sign) < 0 }
 func (f *flags) cf() bool { return int64(f.carry) < 0 }
 func (f *flags) of() bool { return int64(f.carry^f.carry<<1) < 0 }
 func (f *flags) pf() bool { return bits.OnesCount8(f.low)&1 == 0 }
-func (f *flags) af() bool { return f.aux&8 != 0 }
 
 // cfBit is CF as a number.
 func (f *flags) cfBit() uint64 { return f.carry >> 63 }

@@ -1,5 +1,5 @@
 // Package layout reads trampolines of one's own: text files in a small
-// vocabulary ([Parse]), and assembled objects ([OpenObject]). Both are
+// vocabulary ([Parse]), and assembled objects ([ReadObject]). Both are
 // trampoline.Makers, so that they can be listed, drawn, checked, compared and
 // used by scenarios like the built-in ones.
 //

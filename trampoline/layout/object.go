@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"debug/elf"
 	"fmt"
-	"os"
 	"strings"
 
 	"ftemu/emu"
@@ -38,17 +37,8 @@ type Object struct {
 	contract trampoline.Contract
 }
 
-// OpenObject reads the object in a file and looks for the symbol entry ("":
-// DefaultEntry) in it.
-func OpenObject(file, entry string) (*Object, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	return ReadObject(file, data, entry)
-}
-
-// ReadObject is OpenObject on a file's content.
+// ReadObject looks for the symbol entry ("": DefaultEntry) in an object; file is
+// its name for messages.
 func ReadObject(file string, data []byte, entry string) (*Object, error) {
 	if entry == "" {
 		entry = DefaultEntry
