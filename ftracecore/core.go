@@ -96,7 +96,7 @@ type Core struct {
 	savedFunc *Func // saved_ftrace_func: what they were last made to call
 	textFunc  *Func // what their code calls now
 
-	stubFunc, listFunc, assistFunc, directFunc *Func
+	stubFunc, listFunc, assistFunc, directFunc, nullFunc *Func
 
 	directOps, tmpOps, stubOps, listEnd *Ops
 	directFuncs                         []*directFunc
@@ -128,6 +128,7 @@ func New(cfg Config) *Core {
 		c.mask = c.tracer.Mask()
 	}
 	c.stubFunc = &Func{Addr: c.addr.FtraceStub, Call: func(uint64, uint64, *Ops, Regs) {}}
+	c.nullFunc = &Func{Call: c.stubFunc.Call}
 	c.listFunc = &Func{Addr: c.addr.ListFunc, Call: func(ip, parent uint64, _ *Ops, r Regs) { c.ListFunc(ip, parent, r) }}
 	c.assistFunc = &Func{Addr: c.addr.AssistFunc, Call: c.AssistFunc}
 	c.directFunc = &Func{Addr: c.addr.CallDirectFuncs, Call: c.CallDirectFuncs}

@@ -37,7 +37,11 @@ func (c *Core) updateTraceFunction() {
 	switch {
 	case len(c.list) == 1 && c.list[0].Flags&(OpsDynamic|OpsRCU) == 0:
 		op = c.list[0]
-		fn = c.CallTarget(op)
+		if fn = c.CallTarget(op); fn == nil {
+			// As the kernel: nobody looks; a call through the static
+			// trampolines then jumps to NULL.
+			fn = c.nullFunc
+		}
 	case len(c.list) >= 1:
 		fn = c.listFunc
 	}
