@@ -10,17 +10,17 @@ import (
 
 // decisions prints how the calls of a line came to their results, step by step,
 // and for each refusal one paragraph.
-func (r *report) decisions(res *script.Result) {
+func (t *transcript) decisions(res *script.Result) {
 	label := "decision"
 	for _, d := range res.Decisions {
 		for l := range strings.Lines(d.String()) {
-			r.row(label, strings.TrimRight(l, "\n"), r.style.plain)
+			t.row(label, strings.TrimRight(l, "\n"), t.style.plain)
 			label = ""
 		}
 		label = "decision"
 	}
 	for _, p := range paragraphs(res) {
-		r.row("in short", p, r.style.strong)
+		t.row("in short", p, t.style.strong)
 	}
 }
 

@@ -24,7 +24,7 @@ type printer interface {
 
 // A textPrinter prints for people.
 type textPrinter struct {
-	*report
+	*transcript
 	header string
 	mask   trace.Mask
 	runner *script.Runner
@@ -32,7 +32,7 @@ type textPrinter struct {
 }
 
 func newTextPrinter(a *app, s *script.Script, c *runCmd, mask trace.Mask) *textPrinter {
-	p := &textPrinter{report: newReport(a, s.Steps), mask: mask}
+	p := &textPrinter{transcript: newTranscript(a, s.Steps), mask: mask}
 	p.explain = c.Explain
 	guestName := s.Guest.Name
 	if s.Guest.Module == guest.OracleModule {
@@ -84,7 +84,7 @@ func (p *textPrinter) Write(b []byte) (int, error) {
 	if p.runner == nil {
 		return len(b), nil
 	}
-	return p.report.Write(b)
+	return p.transcript.Write(b)
 }
 
 func (p *textPrinter) start(r *script.Runner) {
