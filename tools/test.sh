@@ -31,6 +31,9 @@ install_packages() {
 	command -v pkg-config >/dev/null || want+=(pkg-config)
 	have_unicorn || want+=(libunicorn-dev)
 	command -v spin >/dev/null || want+=(spin)
+	command -v gdb >/dev/null || want+=(gdb)
+	command -v chromium >/dev/null || want+=(chromium)
+	command -v dot >/dev/null || want+=(graphviz)
 	[ ${#want[@]} = 0 ] && return 0
 	if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 		echo "missing: ${want[*]}; they cannot be installed here without root and apt-get"
