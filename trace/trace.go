@@ -38,6 +38,39 @@ var kindNames = [numKinds]string{
 	"insn", "branch", "mem", "gate", "trap", "poke", "reg", "opsfunc", "callback", "warn", "func", "entry", "exit",
 }
 
+var kindAbout = [numKinds]string{
+	"an instruction is about to execute",
+	"control goes somewhere else than to the next instruction",
+	"the guest reads or writes memory",
+	"a Go function runs in place of guest code",
+	"the guest raises an exception, int3 for example",
+	"bytes of code are changed",
+	"a registration call returns",
+	"an ops_func answers",
+	"the callback of an ops runs",
+	"ftrace prints a WARNING",
+	"the function tracer notes the entry of a function",
+	"the function_graph tracer notes the entry of a function",
+	"the function_graph tracer notes the return of a function",
+}
+
+// Kinds lists the kinds there are.
+func Kinds() []Kind {
+	kinds := make([]Kind, numKinds)
+	for i := range kinds {
+		kinds[i] = Kind(i)
+	}
+	return kinds
+}
+
+// About says in a line what happens in an event of the kind.
+func (k Kind) About() string {
+	if k < numKinds {
+		return kindAbout[k]
+	}
+	return ""
+}
+
 // String returns the name of the kind as flags spell it.
 func (k Kind) String() string {
 	if k < numKinds {
