@@ -111,7 +111,8 @@ type Lab struct {
 	observer  Observer
 	tracer    trace.Tracer
 	seed      uint64
-	running   int // nesting of Call
+	running   int            // nesting of Call
+	kept      *guest.Symbols // as of the snapshot that was taken or brought back last
 }
 
 // New makes a lab.

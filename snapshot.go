@@ -9,13 +9,16 @@ import (
 
 	"ftemu/emu"
 	"ftemu/ftracecore"
+	"ftemu/guest"
 	"ftemu/x86"
 )
 
 // Snapshot remembers the lab's state and returns a function that brings it back,
-// any number of times. No call into the guest may be under way, and no other
-// snapshot be taken before the last use. The machine's engine keeps its
-// translations.
+// any number of times. Snapshots nest: bringing one back ends those taken after
+// it, and so does Mem.Trim with the oldest; the functions of those that ended
+// change nothing and return emu.ErrStaleSnapshot. When the state is taken no call
+// into the guest may be under way; one that is when it comes back is given up.
+// The machine's engine keeps its translations.
 func (l *Lab) Snapshot() (restore func() error) {
 	mem := l.Mem.Snapshot()
 	core := l.Core.Snapshot(l.knownOps())
@@ -23,7 +26,7 @@ func (l *Lab) Snapshot() (restore func() error) {
 	graph := l.Graph.Snapshot()
 	ops, directs := maps.Clone(l.ops), slices.Clone(l.directs)
 	nextOps := l.nextOps
-	directMem, symbols := l.directMem, l.Symbols.Clone()
+	directMem, symbols := l.directMem, l.keptSymbols()
 	calls := maps.Clone(l.tramps.callIP)
 	regs := make([]emu.Regs, l.Machine.NumCPU())
 	for i := range regs {
@@ -41,6 +44,7 @@ func (l *Lab) Snapshot() (restore func() error) {
 		if l.Symbols.Changes() != symbols.Changes() {
 			*l.Symbols = *symbols.Clone()
 		}
+		l.kept = symbols
 		l.tramps.callIP = maps.Clone(calls)
 		l.tramps.retired = nil
 		l.running = 0
@@ -49,6 +53,15 @@ func (l *Lab) Snapshot() (restore func() error) {
 		}
 		return nil
 	}
+}
+
+// keptSymbols is a copy of the symbols as they are. That of the last snapshot is
+// used again where they are still the same: those of a kernel are many.
+func (l *Lab) keptSymbols() *guest.Symbols {
+	if l.kept == nil || l.kept.Changes() != l.Symbols.Changes() {
+		l.kept = l.Symbols.Clone()
+	}
+	return l.kept
 }
 
 // knownOps lists the ops that the lab made, by address.

@@ -187,6 +187,28 @@ func TestStaleSnapshots(t *testing.T) {
 	require.ErrorIs(t, m.Restore(s1), emu.ErrStaleSnapshot)
 }
 
+// Trim goes by what is kept, too; the newest snapshot stays in any case.
+func TestTrim(t *testing.T) {
+	m := mapped(t, emu.MemoryOptions{})
+	var snaps []*emu.Snapshot
+	for i := range 4 {
+		snaps = append(snaps, m.Snapshot())
+		require.NoError(t, m.Write(0x3000, []byte{byte(i + 1)}))
+	}
+	m.Trim(4, 4*page)
+	require.NoError(t, m.Restore(snaps[3]))
+	require.NoError(t, m.Write(0x3000, []byte{9}))
+	m.Trim(4, 2*page)
+	require.ErrorIs(t, m.Restore(snaps[0]), emu.ErrStaleSnapshot)
+	require.ErrorIs(t, m.Restore(snaps[1]), emu.ErrStaleSnapshot)
+	m.Trim(4, 0)
+	require.ErrorIs(t, m.Restore(snaps[2]), emu.ErrStaleSnapshot)
+	require.NoError(t, m.Restore(snaps[3]))
+	require.Equal(t, byte(3), m.Page(0x3000).Data[0])
+	m.Trim(0, 4*page)
+	require.ErrorIs(t, m.Restore(snaps[3]), emu.ErrStaleSnapshot)
+}
+
 // A heap counts what was allocated and given back.
 type heap struct {
 	t     *testing.T

@@ -219,6 +219,13 @@ func runModel(t *testing.T, rt *rapid.T, direct bool) {
 			mem.Discard()
 			ended, snaps, saved = append(ended, snaps...), nil, nil
 		},
+		"trim": func(*rapid.T) {
+			n := rapid.IntRange(0, 3).Draw(rt, "left")
+			mem.Trim(n, 1<<20)
+			first := max(len(snaps)-n, 0)
+			ended = append(ended, snaps[:first]...)
+			snaps, saved = slices.Clone(snaps[first:]), slices.Clone(saved[first:])
+		},
 		"": func(rt *rapid.T) { now.check(rt, mem, watcher) },
 	})
 	mem.Close()

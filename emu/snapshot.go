@@ -16,7 +16,7 @@ type Snapshot struct {
 }
 
 // ErrStaleSnapshot is returned for a snapshot of another memory, or one that
-// ended when an older one was restored or when it was discarded.
+// ended when an older one was restored or when it was discarded or trimmed.
 var ErrStaleSnapshot = errors.New("snapshot is no longer valid")
 
 type undoKind uint8
@@ -123,12 +123,53 @@ func (m *Memory) takeBack(u undo) {
 	}
 }
 
-// maxSpare is how many page buffers are kept when all snapshots have ended.
+// maxSpare is how many page buffers are kept when snapshots have ended.
 const maxSpare = 64
 
 // Discard ends all snapshots and keeps the present state.
 func (m *Memory) Discard() {
-	for i := range m.undo {
+	m.forget(len(m.undo))
+	m.snaps = nil
+}
+
+// Trim ends the oldest snapshots, so that at most n are left, and fewer, but at
+// least the newest, where what is kept for them would take more than size bytes.
+func (m *Memory) Trim(n int, size uint64) {
+	first := max(len(m.snaps)-n, 0)
+	if first == len(m.snaps) {
+		m.Discard()
+		return
+	}
+	// From the newest to the oldest, for as long as what lies between fits.
+	kept, end := uint64(0), len(m.undo)
+	for i := len(m.snaps) - 1; i >= first; i-- {
+		for _, u := range m.undo[m.snaps[i].mark:end] {
+			kept += u.size()
+		}
+		if end = m.snaps[i].mark; kept > size {
+			first = min(i+1, len(m.snaps)-1)
+			break
+		}
+	}
+	mark := m.snaps[first].mark
+	m.forget(mark)
+	m.snaps = slices.Delete(m.snaps, 0, first)
+	for _, s := range m.snaps {
+		s.mark -= mark
+	}
+}
+
+// size is how much memory is held to take the change back, in bytes.
+func (u *undo) size() uint64 {
+	if u.kind == undoUnmap {
+		return uint64(len(u.mapping.pages)) * PageSize
+	}
+	return uint64(len(u.data))
+}
+
+// forget drops the first n entries of the log.
+func (m *Memory) forget(n int) {
+	for i := range m.undo[:n] {
 		switch u := &m.undo[i]; u.kind {
 		case undoUnmap:
 			m.free(u.mapping)
@@ -136,7 +177,7 @@ func (m *Memory) Discard() {
 			m.spare = append(m.spare, u.data)
 		}
 	}
-	clear(m.undo)
+	m.undo = slices.Delete(m.undo, 0, n)
 	clear(m.spare[min(maxSpare, len(m.spare)):])
-	m.undo, m.snaps, m.spare = m.undo[:0], nil, m.spare[:min(maxSpare, len(m.spare))]
+	m.spare = m.spare[:min(maxSpare, len(m.spare))]
 }

@@ -107,6 +107,7 @@ type Core struct {
 	hung     *Deadlock // a thread waits for ever, with locks held
 	agreed   []*Ops    // direct ops that made way for the IPMODIFY ops being registered; under direct_mutex
 	task     *Task
+	kept     [][]Record // pages of the last snapshot
 }
 
 // A Warning is a WARN of the kernel.

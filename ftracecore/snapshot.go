@@ -8,14 +8,12 @@ import (
 )
 
 // Snapshot remembers the core's state, that of every ops in known included, and
-// returns a function that brings it back. The function can be called any number
-// of times. Ops that the core itself knows are always included.
+// returns a function that brings it back, any number of times. Snapshots nest:
+// bringing one back ends those taken after it. Ops that the core itself knows are
+// always included.
 func (c *Core) Snapshot(known []*Ops) (restore func()) {
+	pages := c.keptPages()
 	saved := *c
-	pages := make([][]Record, len(c.pages))
-	for i, p := range c.pages {
-		pages[i] = slices.Clone(p)
-	}
 	list := slices.Clone(c.list)
 	direct := c.direct.clone()
 	funcs := make([]directFunc, len(c.directFuncs))
@@ -50,6 +48,21 @@ func (c *Core) Snapshot(known []*Ops) (restore func()) {
 			}
 		}
 	}
+}
+
+// keptPages is a copy of the records as they are, for reading only. Pages that are
+// as they were in the last snapshot are that one's: a kernel's records are many.
+func (c *Core) keptPages() [][]Record {
+	pages := make([][]Record, len(c.pages))
+	for i, p := range c.pages {
+		if i < len(c.kept) && slices.Equal(c.kept[i], p) {
+			pages[i] = c.kept[i]
+		} else {
+			pages[i] = slices.Clone(p)
+		}
+	}
+	c.kept = pages
+	return pages
 }
 
 // everyOps adds the core's own ops to known.

@@ -12,8 +12,8 @@ import (
 )
 
 // lineTemplates are lines that parse. Behind each % stands a choice: i an ID,
-// f a function, t a trampoline, k a kind, m a mode, n a new ID, o on or off, w the
-// words behind a filter.
+// f a function, t a trampoline, k a kind, m a mode, n a new ID, o on or off, p a BPF
+// program, q a new one, w the words behind a filter.
 var lineTemplates = []string{
 	"new %n %k", "new %n %k +%k", "new %n direct of=%m",
 	"filter %i %f%w", "filter %i %f,%f%w", "filter %i %f+%d%w", "filter %i null", "filter %i all",
@@ -24,6 +24,8 @@ var lineTemplates = []string{
 	"direct_unregister %i", "direct_unregister %i %t",
 	"sdirect_register %f %t", "sdirect_modify %f %t %t", "sdirect_unregister %f %t",
 	"tracer function %f", "tracer function_graph %f,%f", "tracer function_graph all", "tracer function all", "tracer off",
+	"prog %q fentry", "prog %q fexit ip", "attach %p %f", "attach %p %f cookie=%d", "detach %p", "detach %p %f", "image %f", "params %f 8,%d8",
+	"redirect l %f g%d",
 	"want rc 0", "want ret %d", "want callbacks none", "want target %f nop", "want oops",
 }
 
@@ -32,8 +34,9 @@ func drawScript(t *rapid.T) string {
 	pick := func(label string, from ...string) string { return rapid.SampledFrom(from).Draw(t, label) }
 	kinds := strings.Split(kindNames(), ", ")
 	n := rapid.IntRange(1, 40).Draw(t, "lines")
-	lines = append(lines, "new a "+pick("kind", kinds...), "new b direct of="+pick("mode", modeNames...), "tracer function_graph f2")
-	ids = append(ids, "a", "b", "function_graph")
+	lines = append(lines, "new a "+pick("kind", kinds...), "new b direct of="+pick("mode", modeNames...), "new l klp", "tracer function_graph f2",
+		"prog p fexit", "prog q fmod_ret ret=5")
+	ids = append(ids, "a", "b", "l", "function_graph")
 	for range n {
 		parts := strings.Split(pick("template", lineTemplates...), "%")
 		line := parts[0]
@@ -47,6 +50,10 @@ func drawScript(t *rapid.T) string {
 				word = pick("id", ids...)
 			case 'f':
 				word = pick("function", "f0", "f1", "f2", "f3")
+			case 'q':
+				word = fmt.Sprintf("y%d", len(lines))
+			case 'p':
+				word = pick("program", "p", "q")
 			case 't':
 				word = pick("tramp", "pass", "passB", "share", "shareB", "skip", "orig0", "orig1")
 			case 'k':

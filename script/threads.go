@@ -3,6 +3,7 @@ package script
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -159,8 +160,8 @@ func (r *Runner) RunStep(s Step) { s.run(r) }
 // Returned notes the end of a call into the guest in the result that Start set.
 func (r *Runner) Returned(v uint64) { r.returned(v, nil) }
 
-// Snapshot remembers the state of the runner and its lab (see ftemu.Lab.Snapshot)
-// and returns a function that brings it back.
+// Snapshot remembers the state of the runner and its lab and returns a function
+// that brings it back. Snapshots nest: see ftemu.Lab.Snapshot.
 func (r *Runner) Snapshot() (restore func() error) {
 	lab := r.lab.Snapshot()
 	saved := *r
@@ -170,16 +171,21 @@ func (r *Runner) Snapshot() (restore func() error) {
 	owners := make([]owner, len(clients))
 	for i, c := range clients {
 		states[i], owners[i] = *c, *c.owner
+		states[i].redirect = maps.Clone(c.redirect)
 	}
 	return func() error {
+		if err := lab(); err != nil {
+			return err
+		}
 		*r = saved
 		r.sites, r.clients, r.singles = slices.Clone(sites), slices.Clone(clients), slices.Clone(singles)
 		r.progs, r.attached = slices.Clone(progs), slices.Clone(attached)
 		for i, c := range clients {
 			*c = states[i]
+			c.redirect = maps.Clone(c.redirect)
 			*c.owner = owners[i]
 		}
-		return lab()
+		return nil
 	}
 }
 

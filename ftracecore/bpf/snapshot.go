@@ -8,8 +8,9 @@ import (
 )
 
 // Snapshot remembers the state of all trampolines, programs and images, and
-// returns a function that brings it back, any number of times. That of their
-// ops is the core's.
+// returns a function that brings it back, any number of times. Snapshots nest:
+// bringing one back ends those taken after it. The state of their ops is the
+// core's.
 func (t *Table) Snapshot() (restore func()) {
 	tramps, progs, images, runCtx := maps.Clone(t.tramps), maps.Clone(t.progs), maps.Clone(t.images), maps.Clone(t.runCtx)
 	states := make(map[*Trampoline]Trampoline)

@@ -139,7 +139,7 @@ func (t *Tracer) Returns(task int) []uint64 {
 }
 
 // Snapshot remembers the shadow stacks and returns a function that brings them
-// back, any number of times.
+// back, any number of times, whatever snapshots were taken since.
 func (t *Tracer) Snapshot() (restore func()) {
 	saved := cloned(t.tasks)
 	return func() { t.tasks = cloned(saved) }
