@@ -10,7 +10,8 @@ import (
 // A Design is one way to let a livepatch and a direct caller share a function.
 // The rest of the core does not know which one is in force.
 type Design struct {
-	name string
+	name  string
+	about string
 	// Protocol is what the design expects of the owner of a direct ops.
 	Protocol Protocol
 	// locksDirect tells whether direct_mutex is held while ops is registered by
@@ -63,6 +64,9 @@ func (d Design) holdsDirect(ops *Ops) bool { return d.locksDirect == nil || d.lo
 // Name is the design's name as flags spell it.
 func (d Design) Name() string { return d.name }
 
+// About says in a line what the design does.
+func (d Design) About() string { return d.about }
+
 // Designs lists the designs there are, the default first.
 func Designs() []Design {
 	return []Design{
@@ -88,7 +92,8 @@ func ParseDesign(name string) (Design, error) {
 // -EAGAIN makes a trampoline that can share and registers it again.
 func OpsFuncDesign() Design {
 	return Design{
-		name: "ops-func",
+		name:  "ops-func",
+		about: "a direct caller's ops_func is asked and may answer -EAGAIN, after which its owner tries again (merged in v6.0)",
 		prepare: func(c *Core, ops *Ops) error {
 			if !ops.Has(OpsIPModify) {
 				return nil

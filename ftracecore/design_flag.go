@@ -9,6 +9,7 @@ func EagainFlagDesign() Design {
 	merged := OpsFuncDesign()
 	return Design{
 		name:     "eagain-flag",
+		about:    "-EAGAIN for a direct caller that meets a livepatch, unless a flag says that it can share (version 2 of the series)",
 		Protocol: FlagOnAgain,
 		// A plain ops takes no direct_mutex; only what can conflict does.
 		locksDirect: func(ops *Ops) bool { return ops.Has(OpsIPModify) && !ops.Has(OpsDirect) },

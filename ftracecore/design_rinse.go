@@ -13,25 +13,26 @@ const maxRinse = 8
 // RinseRepeatDesign is the form in which every IPMODIFY registration holds
 // direct_mutex.
 func RinseRepeatDesign() Design {
-	return rinseRepeat("rinse-repeat", func(ops *Ops) bool { return ops.Has(OpsIPModify) }, false)
+	return rinseRepeat("rinse-repeat", "ftrace_lock is dropped, owners are called, and all is looked at again; IPMODIFY registrations hold direct_mutex", func(ops *Ops) bool { return ops.Has(OpsIPModify) }, false)
 }
 
 // RinseRepeatNoDirectMutexDesign is the form in which direct_mutex is taken only
 // when ftrace_lock has been dropped and an owner is to be called.
 func RinseRepeatNoDirectMutexDesign() Design {
-	return rinseRepeat("rinse-repeat-no-direct-mutex", func(*Ops) bool { return false }, false)
+	return rinseRepeat("rinse-repeat-no-direct-mutex", "the same, with direct_mutex taken only while owners are called", func(*Ops) bool { return false }, false)
 }
 
 // RinseRepeatGuardedDesign is RinseRepeatDesign where modifying an ops whose
 // registration has not returned changes the table of direct functions and no
 // code.
 func RinseRepeatGuardedDesign() Design {
-	return rinseRepeat("rinse-repeat-guarded", func(ops *Ops) bool { return ops.Has(OpsIPModify) }, true)
+	return rinseRepeat("rinse-repeat-guarded", "rinse-repeat, but to modify what is not registered yet changes no code", func(ops *Ops) bool { return ops.Has(OpsIPModify) }, true)
 }
 
-func rinseRepeat(name string, locksDirect func(*Ops) bool, guarded bool) Design {
+func rinseRepeat(name, about string, locksDirect func(*Ops) bool, guarded bool) Design {
 	return Design{
 		name:            name,
+		about:           about,
 		Protocol:        UpdateInPlace,
 		locksDirect:     locksDirect,
 		swapWhileAdding: guarded,

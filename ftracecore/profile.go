@@ -7,7 +7,8 @@ import (
 
 // A Profile is how a kernel version behaves where versions differ.
 type Profile struct {
-	Name string
+	Name  string
+	About string // in a line
 	// SelfOnModify says that modify_ftrace_direct_multi asks the ops_func again
 	// when a site has IPMODIFY (fix of November 2025, in v6.1.192).
 	SelfOnModify bool
@@ -25,10 +26,14 @@ type Profile struct {
 }
 
 // V6_1 is Linux v6.1.192, the profile that was compared with a real kernel.
-func V6_1() Profile { return Profile{Name: "v6.1", SelfOnModify: true, NullFuncOnRetry: true} }
+func V6_1() Profile {
+	return Profile{Name: "v6.1", About: "Linux v6.1.192, compared with a real kernel", SelfOnModify: true, NullFuncOnRetry: true}
+}
 
 // V6_1Fixed is v6.1.192 without its bug of NullFuncOnRetry: what was meant.
-func V6_1Fixed() Profile { return Profile{Name: "v6.1-fixed", SelfOnModify: true} }
+func V6_1Fixed() Profile {
+	return Profile{Name: "v6.1-fixed", About: "without its bug of a BPF trampoline that tries again while it is registered", SelfOnModify: true}
+}
 
 // Profiles lists the profiles there are, the default first.
 func Profiles() []Profile { return []Profile{V6_1(), V6_1Fixed()} }

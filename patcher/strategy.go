@@ -3,6 +3,7 @@ package patcher
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"ftemu/x86"
 )
@@ -90,6 +91,23 @@ const (
 
 var strategyNames = [...]string{"breakpoint", "naive", "stop-machine"}
 
+var strategyAbout = [...]string{
+	"an int3 over each site first, and a sync of all CPUs after each of three writes (text_poke_bp)",
+	"opcode, then displacement, and nobody is told",
+	"everything at once while the other CPUs spin (x86 before Linux 3.6)",
+}
+
+// Strategies lists the strategies there are, the default first.
+func Strategies() []Strategy { return []Strategy{Breakpoint, Naive, StopMachine} }
+
+// About says in a line how the strategy writes.
+func (s Strategy) About() string {
+	if int(s) < len(strategyAbout) {
+		return strategyAbout[s]
+	}
+	return ""
+}
+
 // String returns the strategy's name as flags spell it.
 func (s Strategy) String() string {
 	if int(s) < len(strategyNames) {
@@ -103,7 +121,7 @@ func ParseStrategy(name string) (Strategy, error) {
 	if i := slices.Index(strategyNames[:], name); i >= 0 {
 		return Strategy(i), nil
 	}
-	return 0, fmt.Errorf("unknown patch strategy %q, expected breakpoint, naive or stop-machine", name)
+	return 0, fmt.Errorf("unknown patch strategy %q, expected %s", name, strings.Join(strategyNames[:], ", "))
 }
 
 // Steps returns what is done, in order, to make the changes. The steps refer to

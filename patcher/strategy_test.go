@@ -102,7 +102,7 @@ func TestParseStrategy(t *testing.T) {
 		require.Equal(t, s, got)
 	}
 	_, err := ParseStrategy("hope")
-	require.EqualError(t, err, `unknown patch strategy "hope", expected breakpoint, naive or stop-machine`)
+	require.EqualError(t, err, `unknown patch strategy "hope", expected breakpoint, naive, stop-machine`)
 	require.Equal(t, "Strategy(9)", Strategy(9).String())
 	require.Equal(t, "Phase(0)", Phase(0).String())
 }

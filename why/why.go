@@ -36,6 +36,27 @@ const (
 // Kinds lists them.
 func Kinds() []Kind { return []Kind{Plain, Livepatch, Direct, Fentry, Fexit, Kprobe, KprobePost} }
 
+// About says in a line what the kind is.
+func (k Kind) About() string {
+	switch k {
+	case Plain:
+		return "a tracer: function, fprobe, perf"
+	case Livepatch:
+		return "a livepatch"
+	case Direct:
+		return "a direct caller, by register_ftrace_direct of a module"
+	case Fentry:
+		return "a BPF program that runs before the function"
+	case Fexit:
+		return "a BPF program that runs behind it; fmod_ret is the same here"
+	case Kprobe:
+		return "a kprobe at the function's entry"
+	case KprobePost:
+		return "a kprobe with a post handler"
+	}
+	return ""
+}
+
 // ParseKind finds a kind by name.
 func ParseKind(s string) (Kind, error) {
 	var names []string
