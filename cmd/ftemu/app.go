@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -47,4 +48,13 @@ func (a *app) fail(err error) {
 func (a *app) note(err error) {
 	a.stdout.Flush()
 	fmt.Fprintf(a.stderr, "ftemu: %v\n", err)
+}
+
+// close writes what is left and returns the exit status.
+func (a *app) close() int {
+	if err := a.stdout.Flush(); err != nil && !errors.Is(err, os.ErrClosed) {
+		a.exit(statusBad)
+		fmt.Fprintf(a.stderr, "ftemu: %v\n", err)
+	}
+	return a.status
 }

@@ -13,7 +13,7 @@ import (
 )
 
 type benchCmd struct {
-	Names  []string `arg:"" optional:"" name:"name" help:"What to measure; everything if left out."`
+	Names  []string `arg:"" optional:"" name:"name" complete:"measurements" help:"What to measure; everything if left out."`
 	JSON   bool     `name:"json" help:"Print one JSON object for each measurement."`
 	Kernel string   `placeholder:"FILE" help:"A vmlinux or bzImage for sites and load; the installed one if left out."`
 }
@@ -27,27 +27,17 @@ const (
 
 // Help lists what can be measured.
 func (benchCmd) Help() string {
-	var b strings.Builder
-	line := func(name, text string) { fmt.Fprintf(&b, "%s: %s\n\n", name, text) }
-	for _, w := range bench.Works() {
-		line(w.Name, w.Text)
-	}
-	line(benchSites, "a tracer on and off on tens of thousands of sites, beside a plain loop that writes the same bytes")
-	line(benchQuiet, "mixed code without a tracer and under one that asks for nothing")
-	line(benchLoad, "loading a kernel, beside a copy of its bytes and a sort of its sites")
-	return b.String()
+	measurements, _ := topicNamed("measurements")
+	return "What can be measured:\n\n" + measurements.list()
 }
 
 // Run measures.
 func (c *benchCmd) Run(a *app) error {
-	known := []string{benchSites, benchQuiet, benchLoad}
-	for _, w := range bench.Works() {
-		known = append(known, w.Name)
-	}
+	measurements, _ := topicNamed("measurements")
+	known := measurements.names()
 	for _, name := range c.Names {
 		if !slices.Contains(known, name) {
-			slices.Sort(known)
-			return fmt.Errorf("no measurement %q, expected %s", name, strings.Join(known, ", "))
+			return unknownWord("measurement", name, name, known)
 		}
 	}
 	for _, part := range []func(*app) error{c.works, c.sites, c.quiet, c.load} {

@@ -22,7 +22,7 @@ type conformCmd struct {
 	JSON    bool     `name:"json" help:"Print one JSON object for each recording, and one with the totals."`
 	Profile string   `default:"v6.1" placeholder:"NAME" help:"Kernel version to behave as (default ${default})."`
 	Design  string   `default:"ops-func" placeholder:"NAME" help:"How livepatches and direct callers share a function (default ${default})."`
-	Files   []string `arg:"" name:"file" help:"Recordings, one JSON object a line, plain or compressed with gzip."`
+	Files   []string `arg:"" name:"file" complete:"*.jsonl *.jsonl.gz" help:"Recordings, one JSON object a line, plain or compressed with gzip."`
 }
 
 // Help is printed by conform --help.

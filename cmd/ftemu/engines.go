@@ -34,7 +34,7 @@ func engineByName(name string) (emu.Engine, error) {
 type enginesCmd struct {
 	Coverage bool   `help:"List the instructions that the interpreter knows and, of a file, how much of its code it executes."`
 	Section  string `default:".text" placeholder:"NAME" help:"Section of the file to look at (default ${default}); an empty name means all with code."`
-	File     string `arg:"" optional:"" help:"Kernel (vmlinuz, vmlinux), object or module for --coverage."`
+	File     string `arg:"" optional:"" complete:"*.o *.ko vmlinu*" help:"Kernel (vmlinuz, vmlinux), object or module for --coverage."`
 }
 
 // Run lists the engines, or what the interpreter covers.

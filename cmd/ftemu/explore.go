@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 
 	"ftemu"
 	"ftemu/explore"
@@ -19,7 +18,7 @@ import (
 type exploreCmd struct {
 	kernelFlags
 	Engine     string   `default:"interp" placeholder:"NAME" help:"Engine that executes the guest (default ${default})."`
-	Properties string   `placeholder:"NAME,..." help:"Check only these properties; see below."`
+	Properties string   `placeholder:"NAME,..." complete:"properties" help:"Check only these properties; see below."`
 	Bound      int      `placeholder:"N" help:"Largest number of choices that differ from letting threads run on."`
 	Random     uint64   `placeholder:"SEED" help:"Make executions by chance instead of all of them."`
 	Executions int      `default:"1000" placeholder:"N" help:"How many executions --random makes (default ${default})."`
@@ -39,8 +38,8 @@ type exploreCmd struct {
 type kernelFlags struct {
 	Profile  string `default:"v6.1" placeholder:"NAME" help:"Kernel version to behave as (default ${default})."`
 	Design   string `default:"ops-func" placeholder:"NAME" help:"How livepatches and direct callers share a function (default ${default})."`
-	Strategy string `default:"breakpoint" placeholder:"NAME" help:"How code is patched: breakpoint, naive or stop-machine (default ${default})."`
-	With     string `placeholder:"MISTAKE,..." help:"Get something wrong, to see what comes of it; 'ftemu explore --help' lists the mistakes."`
+	Strategy string `default:"breakpoint" placeholder:"NAME" complete:"strategies" help:"How code is patched: breakpoint, naive or stop-machine (default ${default})."`
+	With     string `placeholder:"MISTAKE,..." complete:"mistakes" help:"Get something wrong, to see what comes of it; 'ftemu help mistakes' lists them."`
 }
 
 // apply sets the options that the flags stand for.
@@ -62,18 +61,12 @@ func (k *kernelFlags) apply(o *ftemu.Options) error {
 
 // Help is printed by explore --help.
 func (*exploreCmd) Help() string {
-	var b strings.Builder
-	b.WriteString("A scenario's threads and CPUs are run in every order, and every order is checked for the properties:\n\n")
-	for _, p := range explore.Properties() {
-		fmt.Fprintf(&b, "  %-14s%s\n", p, explore.Describe(p))
-	}
-	b.WriteString("\nMistakes for --with:\n\n")
-	for _, m := range ftemu.Mistakes() {
-		fmt.Fprintf(&b, "  %-22s%s\n", m.Name, m.Help)
-	}
-	b.WriteString("\nThe execution of a finding differs from letting threads run on in as few choices as possible. Its schedule replays it.\n\n" +
-		"Exit status: 0 no finding, 1 a finding, 2 the scenario or the command line is wrong, or the scenario does not fit a bound.")
-	return b.String()
+	properties, _ := topicNamed("properties")
+	mistakes, _ := topicNamed("mistakes")
+	return "A scenario's threads and CPUs are run in every order, and every order is checked for the properties:\n\n" + properties.list() +
+		"\nMistakes for --with:\n\n" + mistakes.list() +
+		"\nThe execution of a finding differs from letting threads run on in as few choices as possible. Its schedule replays it.\n\n" +
+		"Exit status: 0 no finding, 1 a finding, 2 the scenario or the command line is wrong, or the scenario does not fit a bound."
 }
 
 // Run explores scenarios.

@@ -3,30 +3,49 @@
 package main
 
 import (
-	"errors"
 	"io"
 	"os"
 
 	"github.com/alecthomas/kong"
 )
 
-// cli is the command line: one field for each verb.
+// cli is the command line: one field for each verb. A group's key is its place in the overview.
 type cli struct {
-	Run        runCmd        `cmd:"" help:"Run a scenario."`
-	Conform    conformCmd    `cmd:"" help:"Compare with recordings of a real kernel."`
-	Sites      sitesCmd      `cmd:"" help:"List the patchable sites of an object."`
-	Disasm     disasmCmd     `cmd:"" help:"Disassemble an object, sites and relocations marked."`
-	Trampoline trampolineCmd `cmd:"" help:"Show, check, measure and keep trampolines: the kernel's, and those of one's own."`
-	Explore    exploreCmd    `cmd:"" help:"Run a scenario's threads in every order and look for one that breaks a property."`
-	Why        whyCmd        `cmd:"" help:"Say what one more user of a function would get, by a real machine's enabled_functions."`
-	Gdb        gdbCmd        `cmd:"" help:"Let gdb look at the run of a scenario, forward and back."`
-	Bench      benchCmd      `cmd:"" help:"Measure the interpreter, beside Unicorn where this build has it."`
-	Engines    enginesCmd    `cmd:"" help:"List the engines of this build."`
+	Version versionFlag `help:"Print the version."`
+
+	Run        runCmd        `cmd:"" group:"run" help:"Run a scenario."`
+	Gdb        gdbCmd        `cmd:"" group:"run" help:"Let gdb look at the run of a scenario, forward and back."`
+	Sites      sitesCmd      `cmd:"" group:"look" help:"List the patchable sites of an object."`
+	Disasm     disasmCmd     `cmd:"" group:"look" help:"Disassemble an object, sites and relocations marked."`
+	Why        whyCmd        `cmd:"" group:"why" help:"Say what one more user of a function would get, by a real machine's enabled_functions."`
+	Explore    exploreCmd    `cmd:"" group:"explore" help:"Run a scenario's threads in every order and look for one that breaks a property."`
+	Conform    conformCmd    `cmd:"" group:"compare" help:"Compare with recordings of a real kernel."`
+	Trampoline trampolineCmd `cmd:"" group:"trampolines" help:"Show, check, measure and keep trampolines: the kernel's, and those of one's own."`
+	Bench      benchCmd      `cmd:"" group:"engines" help:"Measure the interpreter, beside Unicorn where this build has it."`
+	Engines    enginesCmd    `cmd:"" group:"engines" help:"List the engines of this build."`
+
+	HelpVerb    helpCmd       `cmd:"" name:"help" group:"program" help:"Explain a verb or a topic: the language, designs, mistakes and more."`
+	Completion  completionCmd `cmd:"" group:"program" help:"Print a script that completes words in a shell."`
+	Complete    completeCmd   `cmd:"" hidden:"" help:"List the words that the last one may become."`
+	Man         manCmd        `cmd:"" group:"program" help:"Print the manual page."`
+	ShowVersion versionCmd    `cmd:"" name:"version" group:"program" help:"Print the version, and the engines of this build."`
 }
 
-const description = `A laboratory for Linux code patching: ftrace sites, livepatches, BPF-like direct callers, no kernel needed.
+// groups are the verbs by what one wants to do, in the order of the overview.
+func groups() []kong.Group {
+	return []kong.Group{
+		{Key: "run", Title: "run"},
+		{Key: "look", Title: "look at an object or a kernel"},
+		{Key: "why", Title: "ask why"},
+		{Key: "explore", Title: "explore every order"},
+		{Key: "compare", Title: "compare with a kernel"},
+		{Key: "trampolines", Title: "trampolines"},
+		{Key: "engines", Title: "engines"},
+		{Key: "program", Title: "the program itself"},
+	}
+}
 
-Exit status: 0 as expected; 1 an expectation of a scenario failed, a guest did not come back, or a difference was found; 2 the input or the call is wrong (2 wins over 1).`
+const description = `ftemu is a laboratory for Linux code patching: ftrace sites, livepatches, BPF-like direct callers, no kernel needed.`
 
 func main() {
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
@@ -36,27 +55,34 @@ func main() {
 func run(args []string, stdin io.Reader, stdout, stderr *os.File) int {
 	a := newApp(stdin, stdout, stderr)
 	exited := false
-	parser, err := kong.New(&cli{},
-		kong.Name("ftemu"), kong.Description(description),
-		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 100}),
-		kong.Writers(a.stdout, a.stderr), kong.Exit(func(int) { exited = true }),
-	)
+	parser, err := newParser(a, func(int) { exited = true })
 	if err != nil {
 		a.fail(err)
 		return a.status
 	}
+	if len(args) == 0 {
+		newHelp(a).overview(parser.Model)
+		a.exit(statusBad)
+		return a.close()
+	}
 	ctx, err := parser.Parse(args)
 	switch {
-	case exited: // --help has printed itself
+	case exited: // --help or --version has printed itself
 	case err != nil:
-		a.fail(err)
+		a.fail(usageError(err))
 	default:
 		if err := ctx.Run(a); err != nil {
 			a.fail(err)
 		}
 	}
-	if err := a.stdout.Flush(); err != nil && !errors.Is(err, os.ErrClosed) {
-		a.fail(err)
-	}
-	return a.status
+	return a.close()
+}
+
+// newParser makes the parser of the command line. exit is called behind what
+// --help and --version print.
+func newParser(a *app, exit func(int)) (*kong.Kong, error) {
+	return kong.New(&cli{},
+		kong.Name("ftemu"), kong.Description(description), kong.ExplicitGroups(groups()),
+		kong.Help(newHelp(a).print), kong.Writers(a.stdout, a.stderr), kong.Exit(exit),
+	)
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"ftemu"
 	"ftemu/guest"
@@ -21,8 +20,8 @@ type runCmd struct {
 	Engine   string `default:"interp" placeholder:"NAME" help:"Engine that executes the guest (default ${default}); 'ftemu engines' lists them."`
 	JSON     bool   `name:"json" help:"Print one JSON object for each line of the scenario, with the keys of the recordings."`
 	Seed     uint64 `default:"1" placeholder:"N" help:"Seed of the registers that a call leaves undefined (default ${default})."`
-	Trace    string `placeholder:"KIND,..." help:"Print events between the lines: insn, branch, mem, gate, trap, poke, reg, opsfunc, callback, warn, func, entry, exit or all."`
-	TraceOut string `placeholder:"FILE" help:"Write what the tracers of the scenario noted, or the whole run, to a file: text (.txt, .trace), json (.json), dat (.dat), dot (.dot), mermaid (.mmd)."`
+	Trace    string `placeholder:"KIND,..." complete:"events" help:"Print events between the lines: 'ftemu help events' lists them."`
+	TraceOut string `placeholder:"FILE" complete:"*.txt *.trace *.json *.dat *.dot *.gv *.mmd *.mermaid" help:"Write what the tracers of the scenario noted, or the whole run, to a file: text (.txt, .trace), json (.json), dat (.dat), dot (.dot), mermaid (.mmd)."`
 	Format   string `placeholder:"NAME" help:"Form of --trace-out whatever the file is called: text, json, dat, dot or mermaid."`
 	Explain  bool   `help:"Print how each registration was decided, step by step."`
 	File     string `arg:"" help:"Scenario, or - for standard input."`
@@ -30,13 +29,9 @@ type runCmd struct {
 
 // Help is printed by run --help.
 func (*runCmd) Help() string {
-	var b strings.Builder
-	b.WriteString("A scenario is text, one verb a line, # starts a comment. begin and end may be left out. The verbs:\n\n")
-	for _, v := range script.Verbs() {
-		fmt.Fprintf(&b, "  %s\n      %s\n", strings.TrimRight(v.Name+" "+v.Usage, " "), v.Help)
-	}
-	b.WriteString("\nExit status: 0 all expectations (want) were met, 1 one was not, or the guest did not come back and no 'want oops' says that it should not, 2 the scenario, an object or the command line is wrong.")
-	return b.String()
+	language, _ := topicNamed("language")
+	return "A scenario is text, one verb a line, # starts a comment. begin and end may be left out. The verbs:\n\n" + language.list() +
+		"\nExit status: 0 all expectations (want) were met, 1 one was not, or the guest did not come back and no 'want oops' says that it should not, 2 the scenario, an object or the command line is wrong."
 }
 
 // Run runs a scenario.

@@ -20,7 +20,7 @@ func lookAt(file string) (*guest.Image, error) {
 
 type sitesCmd struct {
 	JSON bool   `name:"json" help:"Print one JSON object for each site."`
-	File string `arg:"" help:"Object (.o), kernel module (.ko) or kernel (vmlinuz, vmlinux)."`
+	File string `arg:"" complete:"*.o *.ko vmlinu*" help:"Object (.o), kernel module (.ko) or kernel (vmlinuz, vmlinux)."`
 	Glob string `arg:"" optional:"" help:"Functions to list, as set_ftrace_filter takes them; all if left out."`
 }
 
@@ -53,7 +53,7 @@ func (c *sitesCmd) Run(a *app) error {
 }
 
 type disasmCmd struct {
-	File     string `arg:"" help:"Object (.o), kernel module (.ko) or kernel (vmlinuz, vmlinux)."`
+	File     string `arg:"" complete:"*.o *.ko vmlinu*" help:"Object (.o), kernel module (.ko) or kernel (vmlinuz, vmlinux)."`
 	Function string `arg:"" optional:"" help:"Function to show; all if left out."`
 }
 

@@ -21,19 +21,20 @@ import (
 
 // A traceFormat is a form of --trace-out.
 type traceFormat struct {
-	name string
-	exts []string // of files that have it unless --format says otherwise
-	make func(o *traceOut) traceSink
+	name  string
+	exts  []string // of files that have it unless --format says otherwise
+	about string
+	make  func(o *traceOut) traceSink
 }
 
 // traceFormats are the forms in the order of documentation.
 func traceFormats() []traceFormat {
 	return []traceFormat{
-		{"text", []string{".txt", ".trace"}, func(o *traceOut) traceSink { return &tracefsSink{trace.NewBuffer(0), o} }},
-		{"json", []string{".json"}, newChromeSink},
-		{"dat", []string{".dat"}, func(o *traceOut) traceSink { return &datSink{trace.NewBuffer(0), o} }},
-		{"dot", []string{".dot", ".gv"}, func(o *traceOut) traceSink { return &chainSink{o, (*chain.Graph).Dot} }},
-		{"mermaid", []string{".mmd", ".mermaid"}, func(o *traceOut) traceSink { return &chainSink{o, (*chain.Graph).Mermaid} }},
+		{"text", []string{".txt", ".trace"}, "what the scenario's tracers noted, as the file trace of tracefs", func(o *traceOut) traceSink { return &tracefsSink{trace.NewBuffer(0), o} }},
+		{"json", []string{".json"}, "the whole run for the Perfetto UI and chrome://tracing", newChromeSink},
+		{"dat", []string{".dat"}, "what the tracers noted, for trace-cmd and KernelShark", func(o *traceOut) traceSink { return &datSink{trace.NewBuffer(0), o} }},
+		{"dot", []string{".dot", ".gv"}, "what a call of each traced function goes through, for Graphviz", func(o *traceOut) traceSink { return &chainSink{o, (*chain.Graph).Dot} }},
+		{"mermaid", []string{".mmd", ".mermaid"}, "the same for Mermaid", func(o *traceOut) traceSink { return &chainSink{o, (*chain.Graph).Mermaid} }},
 	}
 }
 

@@ -18,7 +18,7 @@ type trampolineCheckCmd struct {
 	Seed   uint64 `default:"1" env:"FTEMU_SEED" placeholder:"N" help:"Seed of the random states (default ${default})."`
 	States int    `default:"256" placeholder:"N" help:"Random machine states for each case (default ${default})."`
 	JSON   bool   `name:"json" help:"Print one JSON object for each rule, and one for the whole."`
-	Name   string `arg:"" help:"Built-in trampoline, layout or object."`
+	Name   string `arg:"" complete:"trampolines *.layout *.o" help:"Built-in trampoline, layout or object."`
 }
 
 // Help is printed by trampoline check --help.

@@ -33,8 +33,8 @@ func (trampolineCmd) Help() string {
 // variantFlags say which variant of a built-in trampoline is meant.
 type variantFlags struct {
 	Args        *int     `placeholder:"N" help:"Number of arguments of the traced function, for BPF images (default 2)."`
-	Progs       []string `placeholder:"TYPE,..." help:"Programs of the BPF image: fentry, fmod_ret, fexit, in the order of attachment."`
-	Mitigations string   `default:"none" placeholder:"NAME,..." help:"Mitigations in force: none, sls (int3 behind ret), rethunk (returns jump to a thunk), ibt (landing pads), retpoline (changes no code here). Default ${default}."`
+	Progs       []string `placeholder:"TYPE" help:"Programs of the BPF image: fentry, fmod_ret, fexit, in the order of attachment."`
+	Mitigations string   `default:"none" placeholder:"NAME,..." complete:"mitigations" help:"Mitigations in force (default ${default}); 'ftemu help mitigations' lists them."`
 }
 
 // returns reads the mitigations.
@@ -49,10 +49,21 @@ func (v variantFlags) returns() (ret trampoline.Return, ibt bool, err error) {
 		case "ibt":
 			ibt = true
 		default:
-			return ret, false, fmt.Errorf("--mitigations: found %q, expected none, sls, rethunk, ibt or retpoline", m)
+			return ret, false, fmt.Errorf("--mitigations: found %q, expected %s", m, strings.Join(mitigations().names(), ", "))
 		}
 	}
 	return ret, ibt, nil
+}
+
+// mitigations are the words that returns reads.
+func mitigations() topic {
+	return topic{name: "mitigations", about: "against speculation and jumps to anywhere, as far as they change trampolines (trampoline --mitigations)", entries: []entry{
+		{name: "none", text: "a plain ret"},
+		{name: "sls", text: "an int3 behind each ret"},
+		{name: "rethunk", text: "returns jump to a thunk"},
+		{name: "ibt", text: "BPF images begin with endbr64"},
+		{name: "retpoline", text: "changes no code here: there are no indirect branches"},
+	}}
 }
 
 // open finds trampolines by name. A flag must concern one of them at least.
@@ -185,7 +196,7 @@ func (c *trampolineListCmd) Run(a *app) error {
 type trampolineShowCmd struct {
 	variantFlags
 	JSON bool   `name:"json" help:"Print one JSON object."`
-	Name string `arg:"" help:"Built-in trampoline, layout or object."`
+	Name string `arg:"" complete:"trampolines *.layout *.o" help:"Built-in trampoline, layout or object."`
 }
 
 // Run shows the code.
@@ -213,7 +224,7 @@ type trampolineFrameCmd struct {
 	variantFlags
 	Engine string `default:"interp" placeholder:"NAME" help:"Engine that executes it (default ${default})."`
 	JSON   bool   `name:"json" help:"Print one JSON object for each part of the frame."`
-	Name   string `arg:"" help:"Built-in trampoline, layout or object."`
+	Name   string `arg:"" complete:"trampolines *.layout *.o" help:"Built-in trampoline, layout or object."`
 }
 
 // Run shows the frame.
@@ -241,7 +252,7 @@ type trampolineCompareCmd struct {
 	variantFlags
 	Engine string   `default:"interp" placeholder:"NAME" help:"Engine that executes them (default ${default})."`
 	JSON   bool     `name:"json" help:"Print one JSON object for each trampoline."`
-	Names  []string `arg:"" help:"Built-in trampolines, layouts or objects."`
+	Names  []string `arg:"" complete:"trampolines *.layout *.o" help:"Built-in trampolines, layouts or objects."`
 }
 
 // Help is printed by trampoline compare --help.
@@ -276,9 +287,9 @@ func (c *trampolineCompareCmd) Run(a *app) error {
 
 type trampolineGoldenCmd struct {
 	variantFlags
-	Out  string `short:"o" required:"" placeholder:"DIR" help:"Directory to write to; made if need be."`
+	Out  string `short:"o" required:"" placeholder:"DIR" complete:"*/" help:"Directory to write to; made if need be."`
 	JSON bool   `name:"json" help:"Print one JSON object for each file written."`
-	Name string `arg:"" help:"Built-in trampoline, layout or object."`
+	Name string `arg:"" complete:"trampolines *.layout *.o" help:"Built-in trampoline, layout or object."`
 }
 
 // Help is printed by trampoline golden --help.

@@ -15,9 +15,9 @@ import (
 type whyCmd struct {
 	JSON     bool   `name:"json" help:"Print one JSON object for each entry of the listing that is meant."`
 	Explain  bool   `help:"Tell each decision step by step."`
-	Listing  string `arg:"" name:"enabled_functions" help:"Text of /sys/kernel/tracing/enabled_functions; - for standard input."`
+	Listing  string `arg:"" name:"enabled_functions" complete:"*" help:"Text of /sys/kernel/tracing/enabled_functions; - for standard input."`
 	Function string `arg:"" help:"Name of the function, alone."`
-	Kind     string `arg:"" help:"What would be registered: plain, livepatch, direct, fentry, fexit, kprobe, kprobe-post (with a post handler)."`
+	Kind     string `arg:"" help:"What would be registered: plain, livepatch, direct, fentry, fexit, kprobe or kprobe-post; see 'ftemu help kinds'."`
 }
 
 // Help is what the verb's --help says behind its first line.

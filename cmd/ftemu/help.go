@@ -1,0 +1,375 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+type helpCmd struct {
+	Words []string `arg:"" optional:"" name:"verb" help:"A verb with the verbs below it, or a topic; an overview if left out."`
+}
+
+// Help lists the topics.
+func (helpCmd) Help() string { return "Topics:\n\n" + topicList() }
+
+func topicList() string {
+	all := topic{}
+	for _, t := range topics() {
+		all.entries = append(all.entries, entry{name: t.name, text: t.about})
+	}
+	return all.list()
+}
+
+// Run prints the help that is asked for.
+func (c *helpCmd) Run(a *app, k *kong.Kong) error {
+	h := newHelp(a)
+	if len(c.Words) == 0 {
+		h.overview(k.Model)
+		return nil
+	}
+	node := k.Model.Node
+	for i, word := range c.Words {
+		child, ok := childNamed(node, word)
+		if t, topic := topicNamed(word); !ok && topic && len(c.Words) == 1 {
+			h.topic(t)
+			return nil
+		}
+		if !ok {
+			known := verbNames(node)
+			if i == 0 {
+				for _, t := range topics() {
+					known = append(known, t.name)
+				}
+			}
+			return unknownWord("verb or topic", strings.Join(c.Words[:i+1], " "), word, known)
+		}
+		node = child
+	}
+	h.verb(node)
+	return nil
+}
+
+func childNamed(n *kong.Node, name string) (*kong.Node, bool) {
+	for _, c := range n.Children {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return nil, false
+}
+
+// verbNames lists the verbs below a node that are offered.
+func verbNames(n *kong.Node) []string {
+	var out []string
+	for _, c := range n.Children {
+		if !c.Hidden {
+			out = append(out, c.Name)
+		}
+	}
+	return out
+}
+
+// unknownWord is the error of a word that is none of those known: it names those
+// that are like it, or all where that says little.
+func unknownWord(kind, found, word string, known []string) error {
+	if near := similar(word, known); len(near) == 1 || len(near) == 2 {
+		return fmt.Errorf("no %s %q, did you mean %s?", kind, found, strings.Join(near, " or "))
+	}
+	if len(known) == 0 {
+		return fmt.Errorf("no %s %q: there are none below", kind, found)
+	}
+	return fmt.Errorf("no %s %q, expected %s", kind, found, strings.Join(known, ", "))
+}
+
+// similar returns the words that one may have meant: those that begin so, and
+// those that differ in few letters.
+func similar(word string, known []string) []string {
+	var out []string
+	for _, k := range known {
+		if len(word) > 1 && strings.HasPrefix(k, word) || distance(word, k) <= 2 {
+			out = append(out, k)
+		}
+	}
+	return slices.Compact(slices.Sorted(slices.Values(out)))
+}
+
+// distance is how many letters must be put in, taken out or replaced to make b
+// of a (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}
+
+// usageError says which verb a complaint about the command line is about.
+func usageError(err error) error {
+	var parse *kong.ParseError
+	if !errors.As(err, &parse) || parse.Context == nil {
+		return err
+	}
+	node := parse.Context.Selected()
+	if node == nil {
+		node = parse.Context.Model.Node
+	}
+	// What the parser says about a verb that is missing or unknown names five at most.
+	if known := verbNames(node); len(known) > 0 && !strings.Contains(err.Error(), "flag") {
+		found := ""
+		words := strings.Count(verbPath(node), " ")
+		if rest := parse.Context.Args; len(rest) > words {
+			found = rest[words]
+		}
+		if found == "" {
+			return fmt.Errorf("%s: expected a verb behind it: %s", strings.TrimPrefix(verbPath(node), "ftemu "), strings.Join(known, ", "))
+		}
+		return unknownWord("verb", strings.TrimPrefix(verbPath(node)+" "+found, "ftemu "), found, known)
+	}
+	if node.Parent == nil {
+		return err
+	}
+	verb, text := strings.TrimPrefix(verbPath(node), "ftemu "), err.Error()
+	switch {
+	case strings.HasPrefix(text, "expected "):
+		return fmt.Errorf("%s: an argument is missing, expected %s", verb, synopsis(node))
+	case strings.HasPrefix(text, "unexpected argument "):
+		return fmt.Errorf("%s: %s, expected %s", verb, text, synopsis(node))
+	case strings.HasPrefix(text, "unknown flag ") && !strings.Contains(text, "did you mean"):
+		return fmt.Errorf("%s: %s, expected one that 'ftemu help %s' lists", verb, text, verb)
+	}
+	return fmt.Errorf("%s: %w", verb, err)
+}
+
+// verbPath is the words that lead to a verb.
+func verbPath(n *kong.Node) string {
+	if n.Parent == nil {
+		return n.Name
+	}
+	return verbPath(n.Parent) + " " + n.Name
+}
+
+// A help prints help.
+type help struct {
+	w     io.Writer
+	style style
+	width int // columns; 0: no limit
+}
+
+// maxHelp is the width that help has where there is more.
+const maxHelp = 100
+
+func newHelp(a *app) *help {
+	width := maxHelp
+	if a.width > 0 {
+		width = min(a.width, maxHelp)
+	}
+	return &help{a.stdout, style{a.colour}, width}
+}
+
+// print implements kong.HelpPrinter.
+func (h *help) print(_ kong.HelpOptions, ctx *kong.Context) error {
+	if node := ctx.Selected(); node != nil {
+		h.verb(node)
+	} else {
+		h.overview(ctx.Model)
+	}
+	return nil
+}
+
+// overview says what there is, by what one wants to do.
+func (h *help) overview(app *kong.Application) {
+	h.text(app.Help)
+	column := 0
+	var groups []*kong.Group
+	members := make(map[string][]*kong.Node)
+	for _, c := range app.Children {
+		if c.Hidden {
+			continue
+		}
+		column = max(column, len(c.Name))
+		g := c.Group
+		if g == nil {
+			g = &kong.Group{Key: "more", Title: "more"}
+		}
+		if members[g.Key] == nil {
+			groups = append(groups, g)
+		}
+		members[g.Key] = append(members[g.Key], c)
+	}
+	for _, g := range groups {
+		h.heading(g.Title)
+		for _, c := range members[g.Key] {
+			h.line(fmt.Sprintf("  %-*s  %s", column, c.Name, c.Help))
+		}
+	}
+	h.heading("more help")
+	h.text("  ftemu help VERB   what a verb takes, and its flags\n  ftemu help TOPIC  " + strings.Join(topicNames(), ", "))
+	h.heading("exit status")
+	h.text(statuses().list())
+}
+
+func topicNames() []string {
+	var out []string
+	for _, t := range topics() {
+		out = append(out, t.name)
+	}
+	return out
+}
+
+func (h *help) topic(t topic) {
+	h.text(strings.ToUpper(t.about[:1]) + t.about[1:] + ":\n\n" + t.list())
+	if t.outro != "" {
+		h.text("\n" + t.outro)
+	}
+}
+
+// verb says what a verb takes.
+func (h *help) verb(n *kong.Node) {
+	h.line(h.style.strong("ftemu") + strings.TrimPrefix(synopsis(n), "ftemu"))
+	h.text("\n" + n.Help)
+	h.list("verbs", subverbs(n))
+	h.list("arguments", arguments(n))
+	h.list("flags", flags(n))
+	if n.Detail != "" {
+		h.text("\n" + n.Detail)
+	}
+}
+
+// synopsis is how a verb is called.
+func synopsis(n *kong.Node) string {
+	s := verbPath(n)
+	if len(n.Flags) > 0 {
+		s += " [FLAGS]"
+	}
+	if len(verbNames(n)) > 0 {
+		s += " VERB"
+	}
+	for _, p := range n.Positional {
+		s += " " + argument(p)
+	}
+	return s
+}
+
+// argument is the name of an argument as help writes it.
+func argument(p *kong.Positional) string {
+	name := strings.ToUpper(p.Name)
+	if p.IsCumulative() {
+		name += "..."
+	}
+	if !p.Required {
+		name = "[" + name + "]"
+	}
+	return name
+}
+
+func subverbs(n *kong.Node) []entry {
+	var out []entry
+	for _, c := range n.Children {
+		if !c.Hidden {
+			out = append(out, entry{name: c.Name, text: c.Help})
+		}
+	}
+	return out
+}
+
+func arguments(n *kong.Node) []entry {
+	var out []entry
+	for _, p := range n.Positional {
+		out = append(out, entry{name: argument(p), text: p.Help})
+	}
+	return out
+}
+
+// flags lists a verb's flags as they are written.
+func flags(n *kong.Node) []entry {
+	var out []entry
+	for _, f := range n.Flags {
+		if f.Hidden {
+			continue
+		}
+		name := "--" + f.Name
+		if f.Short != 0 {
+			name = fmt.Sprintf("-%c, %s", f.Short, name)
+		}
+		if !f.IsBool() {
+			name += " " + f.FormatPlaceHolder()
+		}
+		out = append(out, entry{name: name, text: f.Help})
+	}
+	return out
+}
+
+func (h *help) heading(title string) {
+	fmt.Fprintf(h.w, "\n%s\n", h.style.strong(title))
+}
+
+func (h *help) list(title string, entries []entry) {
+	if len(entries) > 0 {
+		h.heading(title)
+		h.text(topic{entries: entries}.list())
+	}
+}
+
+func (h *help) text(text string) {
+	for _, l := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
+		h.line(l)
+	}
+}
+
+// line prints a line, broken where it must be: what does not fit goes on below
+// the text, or, where that would leave less than is readable, a little to the
+// right of the line's beginning.
+func (h *help) line(l string) {
+	body := strings.TrimLeft(l, " ")
+	indent := len(l) - len(body)
+	if indent == 0 {
+		h.broken("", "", l, 0)
+		return
+	}
+	word, text, ok := strings.Cut(body, "  ")
+	if !ok {
+		hang := indent + 2
+		lines := wrap(body, max(h.width-hang, minWrap))
+		fmt.Fprintf(h.w, "%*s%s\n", indent, "", lines[0])
+		for _, l := range lines[1:] {
+			fmt.Fprintf(h.w, "%*s%s\n", hang, "", l)
+		}
+		return
+	}
+	text = strings.TrimLeft(text, " ")
+	hang := len(l) - len(text)
+	if h.width-hang < 2*minWrap {
+		fmt.Fprintf(h.w, "%*s%s\n", indent, "", h.style.fresh(word))
+		h.broken("", strings.Repeat(" ", indent+2), text, indent+2)
+		return
+	}
+	h.broken(fmt.Sprintf("%*s%s%*s", indent, "", h.style.fresh(word), hang-indent-len(word), ""), strings.Repeat(" ", hang), text, hang)
+}
+
+// broken prints text in lines; first stands before the first one, and rest
+// before the others, or before all where first is empty. Both have width columns.
+func (h *help) broken(first, rest, text string, width int) {
+	if first == "" {
+		first = rest
+	}
+	for _, l := range wrap(text, max(h.width-width, minWrap)) {
+		fmt.Fprintf(h.w, "%s%s\n", first, l)
+		first = rest
+	}
+}
