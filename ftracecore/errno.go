@@ -3,6 +3,8 @@ package ftracecore
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -159,6 +161,15 @@ func Ret(err error) int {
 		return -int(EFAULT)
 	}
 	return 0
+}
+
+// ErrnoNames lists the names that ErrnoByName knows, in the order of their numbers.
+func ErrnoNames() []string {
+	var out []string
+	for _, e := range slices.Sorted(maps.Keys(errnoNames)) {
+		out = append(out, errnoNames[e])
+	}
+	return out
 }
 
 // ErrnoByName finds an errno by its name, "EBUSY" for example.

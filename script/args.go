@@ -144,7 +144,7 @@ func (r *Runner) text(addr uint64, size int) string {
 	return string(b)
 }
 
-func wantBuf(_ *parser, args []string) (func(*Runner) (found, wanted string), error) {
+func wantBuf(_ *Parser, args []string) (func(*Runner) (found, wanted string), error) {
 	if len(args) != 1 {
 		return nil, fmt.Errorf("want buf takes one text in double quotes, found %q", strings.Join(args, " "))
 	}

@@ -32,7 +32,7 @@ type attachment struct {
 	link *bpf.Link
 }
 
-func parseProg(p *parser, args []string) (func(*Runner), error) {
+func parseProg(p *Parser, args []string) (func(*Runner), error) {
 	id := args[0]
 	if p.ids[id] != nil || p.progs[id] {
 		return nil, fmt.Errorf("ID %q exists already", id)
@@ -73,9 +73,6 @@ func parseProg(p *parser, args []string) (func(*Runner), error) {
 	spec.Variant = map[[2]bool]bpf.Variant{
 		{false, false}: bpf.Recur, {true, false}: bpf.SleepableRecur, {false, true}: bpf.Plain, {true, true}: bpf.Sleepable,
 	}[[2]bool{sleepable, lsm}]
-	if p.progs == nil {
-		p.progs = make(map[string]bool)
-	}
 	p.progs[id] = true
 	return func(r *Runner) { r.loadProg(spec, ret) }, nil
 }
@@ -118,14 +115,14 @@ func (r *Runner) ran(run *ftemu.ProgRun) {
 }
 
 // prog checks the ID of a program.
-func (p *parser) prog(id string) error {
+func (p *Parser) prog(id string) error {
 	if !p.progs[id] {
 		return fmt.Errorf("unknown ID %q, expected one that prog made", id)
 	}
 	return nil
 }
 
-func parseAttach(p *parser, args []string) (func(*Runner), error) {
+func parseAttach(p *Parser, args []string) (func(*Runner), error) {
 	if err := p.prog(args[0]); err != nil {
 		return nil, err
 	}
@@ -159,7 +156,7 @@ func (r *Runner) attach(id string, fn, cookie uint64) {
 	}
 }
 
-func parseDetach(p *parser, args []string) (func(*Runner), error) {
+func parseDetach(p *Parser, args []string) (func(*Runner), error) {
 	if err := p.prog(args[0]); err != nil {
 		return nil, err
 	}
@@ -193,7 +190,7 @@ func (r *Runner) detachAll() {
 	r.attached = nil
 }
 
-func parseParams(p *parser, args []string) (func(*Runner), error) {
+func parseParams(p *Parser, args []string) (func(*Runner), error) {
 	fn, err := p.function(args[0])
 	if err != nil {
 		return nil, err
@@ -212,7 +209,7 @@ func parseParams(p *parser, args []string) (func(*Runner), error) {
 	return func(r *Runner) { r.lab.SetParams(fn, sizes) }, nil
 }
 
-func parseImage(p *parser, args []string) (func(*Runner), error) {
+func parseImage(p *Parser, args []string) (func(*Runner), error) {
 	fn, err := p.function(args[0])
 	if err != nil {
 		return nil, err
@@ -246,7 +243,7 @@ func (r *Runner) bpfStates() (out []BPFState) {
 }
 
 // wantImage expects an image of a size, and whether it can share.
-func wantImage(p *parser, args []string) (func(*Runner) (found, wanted string), error) {
+func wantImage(p *Parser, args []string) (func(*Runner) (found, wanted string), error) {
 	if len(args) < 2 || len(args) > 3 || len(args) == 3 && args[2] != "orig_stack" {
 		return nil, fmt.Errorf("want image takes FUNCTION none|SIZE [orig_stack], found %q", strings.Join(args, " "))
 	}
@@ -270,9 +267,9 @@ func wantImage(p *parser, args []string) (func(*Runner) (found, wanted string), 
 }
 
 // wantRan expects a program to have run once, and what it saw.
-func wantRan(p *parser, args []string) (func(*Runner) (found, wanted string), error) {
+func wantRan(p *Parser, args []string) (func(*Runner) (found, wanted string), error) {
 	if len(args) == 0 {
-		return nil, fmt.Errorf("want ran takes ID [args=N,N...] [value=N] [cookie=N] [ip=FUNCTION] [rv=N]")
+		return nil, fmt.Errorf("want ran takes PROG [args=N,N...] [value=N] [cookie=N] [ip=FUNCTION] [rv=N]")
 	}
 	if err := p.prog(args[0]); err != nil {
 		return nil, err

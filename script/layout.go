@@ -12,7 +12,7 @@ var errNoTrampolines = errors.New("trampolines cannot be loaded here")
 
 // parseTramp makes the name of a direct trampoline mean one of the script's own:
 // tramp NAME FILE [for FUNCTION] [redirect FUNCTION TARGET]...
-func parseTramp(p *parser, args []string) (func(*Runner), error) {
+func parseTramp(p *Parser, args []string) (func(*Runner), error) {
 	name, file := args[0], args[1]
 	if p.tramp(name) == nil {
 		return nil, fmt.Errorf("trampoline %q exists already", name)
@@ -55,7 +55,7 @@ func parseTramp(p *parser, args []string) (func(*Runner), error) {
 }
 
 // siteBody is the address behind the site of a function.
-func (p *parser) siteBody(name string) (uint64, error) {
+func (p *Parser) siteBody(name string) (uint64, error) {
 	a, err := p.function(name)
 	if err != nil {
 		return 0, err
@@ -68,7 +68,7 @@ func (p *parser) siteBody(name string) (uint64, error) {
 }
 
 // tryTramp makes a trampoline to see whether it can be made for this guest.
-func (p *parser) tryTramp(own ftemu.OwnTrampoline) error {
+func (p *Parser) tryTramp(own ftemu.OwnTrampoline) error {
 	lab, err := ftemu.New(ftemu.Options{Guest: p.script.Guest})
 	if err != nil {
 		return err

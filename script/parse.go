@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -92,26 +94,28 @@ var errEmpty = errors.New("no verb in the whole script, expected at least one")
 // maxLine is the longest line of a script, in bytes.
 const maxLine = 64 << 10
 
+var errTooLong = fmt.Errorf("a line of more than %d bytes", maxLine)
+
 // Parse reads a scenario. The error is a *SyntaxError, or one of reading.
 func Parse(file string, r io.Reader, opt Options) (*Script, error) {
-	p := &parser{script: &Script{File: file, Name: baseName(file), tramps: make(map[string]ftemu.OwnTrampoline)}, opt: opt, ids: make(map[string]*declared)}
+	p := NewParser(file, opt)
 	sc := bufio.NewScanner(r)
 	sc.Buffer(make([]byte, 0, 4096), maxLine)
 	n := 0
 	for sc.Scan() {
 		n++
 		if err := p.line(n, sc.Text()); err != nil {
-			return nil, &SyntaxError{File: file, Line: n, Err: clip(err)}
+			return nil, p.wrong(n, err)
 		}
 	}
 	if err := sc.Err(); err != nil {
 		if errors.Is(err, bufio.ErrTooLong) {
-			return nil, &SyntaxError{File: file, Line: n + 1, Err: fmt.Errorf("a line of more than %d bytes", maxLine)}
+			return nil, p.wrong(n+1, errTooLong)
 		}
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	if err := p.finish(); err != nil {
-		return nil, &SyntaxError{File: file, Line: max(n, 1), Err: err}
+	if err := p.Finish(); err != nil {
+		return nil, p.wrong(max(n, 1), err)
 	}
 	return p.script, nil
 }
@@ -126,9 +130,16 @@ type declared struct {
 	tracer bool // made by tracer
 }
 
-type parser struct {
+// A Parser reads a scenario line by line, for those who do not have all of it yet.
+type Parser struct {
 	script *Script
 	opt    Options
+	known
+	next Step // the step being parsed
+}
+
+// known is what the lines so far make of those that follow.
+type known struct {
 	ids    map[string]*declared
 	progs  map[string]bool // BPF programs
 	used   []string        // functions in the order in which the script names them
@@ -136,16 +147,68 @@ type parser struct {
 	ended  bool
 	thread string // the block that lines go to
 	joined bool
-	next   Step // the step being parsed
+}
+
+// NewParser begins a scenario; file is what errors call it.
+func NewParser(file string, opt Options) *Parser {
+	return &Parser{
+		script: &Script{File: file, Name: baseName(file), tramps: make(map[string]ftemu.OwnTrampoline)},
+		opt:    opt,
+		known:  known{ids: make(map[string]*declared), progs: make(map[string]bool)},
+	}
+}
+
+// Script is what was read so far. It grows; its guest is nil until a line needs one.
+func (p *Parser) Script() *Script { return p.script }
+
+// Line reads the line of number n and returns the step that it adds to the
+// script; nil for a line that adds none. With an error, a *SyntaxError, everything
+// is as it was.
+func (p *Parser) Line(n int, text string) (*Step, error) {
+	if len(text) > maxLine {
+		return nil, p.wrong(n, errTooLong)
+	}
+	restore, steps := p.Snapshot(), len(p.script.Steps)
+	if err := p.line(n, text); err != nil {
+		restore()
+		return nil, p.wrong(n, err)
+	}
+	if len(p.script.Steps) == steps {
+		return nil, nil
+	}
+	step := p.script.Steps[steps]
+	return &step, nil
+}
+
+// Snapshot remembers what was read so far and returns a function that brings it
+// back, any number of times. Snapshots nest: bringing one back ends those taken
+// after it.
+func (p *Parser) Snapshot() (restore func()) {
+	script, known := *p.script, p.known.clone()
+	tramps := maps.Clone(script.tramps)
+	return func() {
+		*p.script, p.known = script, known.clone()
+		p.script.tramps = maps.Clone(tramps)
+	}
+}
+
+func (k known) clone() known {
+	k.ids, k.progs, k.used = maps.Clone(k.ids), maps.Clone(k.progs), slices.Clip(k.used)
+	return k
+}
+
+// wrong says where an error is.
+func (p *Parser) wrong(n int, err error) error {
+	return &SyntaxError{File: p.script.File, Line: n, Err: clip(err)}
 }
 
 // line parses one line.
-func (p *parser) line(n int, text string) error {
+func (p *Parser) line(n int, text string) error {
 	fields, err := fields(text)
 	if err != nil || len(fields) == 0 {
 		return err
 	}
-	v, ok := verbs[fields[0]]
+	v, ok := language[fields[0]]
 	if !ok {
 		return fmt.Errorf("unknown verb %q, expected one of %s", fields[0], verbNames())
 	}
@@ -183,7 +246,7 @@ func (p *parser) line(n int, text string) error {
 }
 
 // needGuest loads the built-in guest where the script names none.
-func (p *parser) needGuest() error {
+func (p *Parser) needGuest() error {
 	if p.script.Guest != nil {
 		return nil
 	}
@@ -195,13 +258,13 @@ func (p *parser) needGuest() error {
 	return nil
 }
 
-func (p *parser) setGuest(img *guest.Image) {
+func (p *Parser) setGuest(img *guest.Image) {
 	p.script.Guest = img
 	p.script.names = newNames(img)
 }
 
-// finish adds the begin and end that the script left out.
-func (p *parser) finish() error {
+// Finish ends the script: it adds the begin and the end that were left out.
+func (p *Parser) Finish() error {
 	s := p.script
 	if len(s.Steps) == 0 {
 		return errEmpty
@@ -221,7 +284,7 @@ func (p *parser) finish() error {
 }
 
 // id finds an ID made by new.
-func (p *parser) id(name string) (*declared, error) {
+func (p *Parser) id(name string) (*declared, error) {
 	d := p.ids[name]
 	if d == nil {
 		return nil, fmt.Errorf("unknown ID %q, expected one that new made", name)
@@ -230,7 +293,7 @@ func (p *parser) id(name string) (*declared, error) {
 }
 
 // addr reads an address: a function with or without an offset, a number, or null.
-func (p *parser) addr(s string) (uint64, error) {
+func (p *Parser) addr(s string) (uint64, error) {
 	if s == "null" {
 		return 0, nil
 	}
@@ -254,7 +317,7 @@ func (p *parser) addr(s string) (uint64, error) {
 }
 
 // addrs reads a comma-separated list of addresses.
-func (p *parser) addrs(s string) ([]uint64, error) {
+func (p *Parser) addrs(s string) ([]uint64, error) {
 	var out []uint64
 	for _, word := range strings.Split(s, ",") {
 		a, err := p.addr(word)
@@ -267,17 +330,12 @@ func (p *parser) addrs(s string) ([]uint64, error) {
 }
 
 // function finds a function of the guest.
-func (p *parser) function(name string) (uint64, error) {
+func (p *Parser) function(name string) (uint64, error) {
 	a, ok := p.script.names.addr(name)
 	if !ok {
 		return 0, fmt.Errorf("unknown function %q in %s%s", name, p.script.Guest.Name, p.script.names.similar(name))
 	}
-	for _, u := range p.used {
-		if u == name {
-			return a, nil
-		}
-	}
-	if p.script.names.isSite(a) {
+	if !slices.Contains(p.used, name) && p.script.names.isSite(a) {
 		p.used = append(p.used, name)
 	}
 	return a, nil

@@ -163,7 +163,7 @@ func FuzzParse(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(string(text))
 	}
-	for n, v := range verbs {
+	for n, v := range language {
 		f.Add("new a klp\nnew d direct of=bpf\n" + n + " " + v.usage)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -6,7 +6,7 @@ import (
 	"ftemu/x86"
 )
 
-func parseBytes(p *parser, args []string) (func(*Runner), error) {
+func parseBytes(p *Parser, args []string) (func(*Runner), error) {
 	a, err := p.function(args[0])
 	if err != nil {
 		return nil, err
@@ -27,7 +27,7 @@ func siteLine(s SiteState) string {
 	return fmt.Sprintf("%-8s %x: % x  %s", s.Site, s.IP, s.Bytes, s.Disasm())
 }
 
-func parseDisasm(p *parser, args []string) (func(*Runner), error) {
+func parseDisasm(p *Parser, args []string) (func(*Runner), error) {
 	name := args[0]
 	if p.ids[name] != nil {
 		return func(r *Runner) {

@@ -60,7 +60,7 @@ func (s *Script) CPUs() int {
 	return n
 }
 
-func (p *parser) openThread(name string) error {
+func (p *Parser) openThread(name string) error {
 	switch {
 	case !p.begun:
 		return fmt.Errorf("thread %s needs lines before it that make its ops", name)
@@ -73,7 +73,7 @@ func (p *parser) openThread(name string) error {
 	return nil
 }
 
-func parseThread(p *parser, args []string) (func(*Runner), error) {
+func parseThread(p *Parser, args []string) (func(*Runner), error) {
 	if strings.HasPrefix(args[0], "cpu") {
 		return nil, fmt.Errorf("thread %q: names that begin with cpu are those of CPUs", args[0])
 	}
@@ -86,12 +86,12 @@ type PropertyLine struct {
 	Names string // separated by commas
 }
 
-func parseProperty(p *parser, args []string) (func(*Runner), error) {
+func parseProperty(p *Parser, args []string) (func(*Runner), error) {
 	p.script.Properties = append(p.script.Properties, PropertyLine{p.next.Line, args[0]})
 	return nil, nil
 }
 
-func parseJoin(p *parser, _ []string) (func(*Runner), error) {
+func parseJoin(p *Parser, _ []string) (func(*Runner), error) {
 	if len(p.script.Threads()) == 0 {
 		return nil, fmt.Errorf("join without a thread or a cpu before it")
 	}
@@ -99,7 +99,7 @@ func parseJoin(p *parser, _ []string) (func(*Runner), error) {
 	return nil, nil
 }
 
-func parseCPU(p *parser, args []string) (func(*Runner), error) {
+func parseCPU(p *Parser, args []string) (func(*Runner), error) {
 	num, ok := strings.CutSuffix(args[0], ":")
 	cpu, err := strconv.Atoi(num)
 	if !ok || err != nil || cpu < 0 || cpu > maxCPU {
@@ -134,7 +134,7 @@ func parseCPU(p *parser, args []string) (func(*Runner), error) {
 	}
 	p.next.Call = c
 	return func(r *Runner) {
-		for range c.Times {
+		for i := 0; i < c.Times && r.res.Oops == ""; i++ {
 			r.callOn(c)
 		}
 	}, nil

@@ -35,7 +35,7 @@ func (r *Runner) tracer(name string) (t tracer, start, stop string) {
 	return r.lab.Graph, "register_ftrace_graph", "unregister_ftrace_graph"
 }
 
-func parseTracer(p *parser, args []string) (func(*Runner), error) {
+func parseTracer(p *Parser, args []string) (func(*Runner), error) {
 	name := args[0]
 	if name == "off" {
 		if len(args) > 1 {

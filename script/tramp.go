@@ -21,7 +21,7 @@ var trampKinds = map[string]trampoline.DirectKind{
 }
 
 // tramp checks the name of a direct trampoline.
-func (p *parser) tramp(name string) error {
+func (p *Parser) tramp(name string) error {
 	if _, ok := trampKinds[name]; ok {
 		return nil
 	}

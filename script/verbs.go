@@ -2,7 +2,6 @@ package script
 
 import (
 	"fmt"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -10,85 +9,7 @@ import (
 	"ftemu/guest"
 )
 
-// A verb is one word of the language.
-type verb struct {
-	usage    string // its arguments
-	min, max int    // how many
-	help     string
-	parse    func(p *parser, args []string) (func(*Runner), error)
-}
-
-// verbs is the language. The first block is that of the recordings.
-var verbs = map[string]verb{
-	"begin":      {"NAME sites=f0,f1", 2, 2, "start, and say which sites to report after each line", parseBegin},
-	"end":        {"", 0, 0, "unregister everything and report what is left", always((*Runner).end)},
-	"new":        {"ID KIND [of=MODE] [+KIND...]", 2, 16, "make an ops; KIND: " + kindNames(), parseNew},
-	"filter":     {"ID FUNCTION[+OFF],...|all [remove] [reset]", 2, 4, "change the filter of an ops", parseFilter},
-	"filtername": {"ID PATTERN [remove] [reset]", 2, 4, "the same by name, with globs", parseFilterName},
-	"notrace":    {"ID FUNCTION [remove] [reset]", 2, 4, "change the notrace hash of an ops", parseNotrace},
-	"register":   {"ID [force]", 1, 2, "register_ftrace_function", parseRegister},
-	"unregister": {"ID", 1, 1, "unregister_ftrace_function", parseUnregister},
-	"ipmod":      {"ID on|off", 2, 2, "whether the callback of an IPMODIFY ops redirects", parseIPMod},
-	"call":       {"FUNCTION [ARG...]", 1, 7, "call a function; ARG: a number, buf:SIZE or str:\"TEXT\" for the address of a buffer or text", parseCall},
-	"sysctl":     {"NUMBER", 1, 1, "write kernel.ftrace_enabled: 0 is off", parseSysctl},
-	"dump":       {"", 0, 0, "report the state", always(func(*Runner) {})},
-
-	"direct_register":       {"ID TRAMP", 2, 2, "register_ftrace_direct_multi", parseDirectRegister},
-	"direct_register_retry": {"ID TRAMP [SHARETRAMP]", 2, 3, "the same as its owner does it, with retries", parseDirectRetry},
-	"direct_modify":         {"ID TRAMP", 2, 2, "modify_ftrace_direct_multi", parseDirectModify},
-	"direct_unregister":     {"ID [TRAMP]", 1, 2, "unregister_ftrace_direct_multi", parseDirectUnregister},
-	"sdirect_register":      {"FUNCTION TRAMP", 2, 2, "register_ftrace_direct", parseSDirectRegister},
-	"sdirect_modify":        {"FUNCTION OLD NEW", 3, 3, "modify_ftrace_direct", parseSDirectModify},
-	"sdirect_unregister":    {"FUNCTION TRAMP", 2, 2, "unregister_ftrace_direct", parseSDirectUnregister},
-
-	"thread":   {"NAME", 1, 1, "begin the lines of a thread, which run beside those of others", parseThread},
-	"cpu":      {"N: call FUNCTION [ARG...] [times K]", 3, 11, "let a CPU call a function beside the threads", parseCPU},
-	"property": {"NAME[,NAME...]", 1, 1, "check only these properties when the scenario is explored", parseProperty},
-	"join":     {"", 0, 0, "end what runs side by side", parseJoin},
-
-	"prog":   {"ID fentry|fmod_ret|fexit [ret=N|func=FUNCTION] [ip] [sleepable] [lsm]", 2, 6, "load a BPF program that returns N (0) or is a guest function; ip: it asks for the traced function's address", parseProg},
-	"attach": {"ID FUNCTION [cookie=N]", 2, 3, "attach a BPF program to a function", parseAttach},
-	"detach": {"ID [FUNCTION]", 1, 2, "take a BPF program away from the function named, or from the one it was attached to last", parseDetach},
-	"params": {"FUNCTION none|SIZE,...", 2, 2, "declare the sizes of a function's parameters in bytes, which BPF trampolines go by", parseParams},
-	"image":  {"FUNCTION", 1, 1, "show the image of a function's BPF trampoline", parseImage},
-
-	"guest":             {"FILE|" + InstalledGuest + "|" + BPFTestsGuest, 1, 1, "run the functions of an object, a kernel, the one that is installed, or the kernel's bpf_fentry_test1 to 6, instead of the built-in ones", parseGuest},
-	"tramp":             {"NAME FILE [for FUNCTION] [redirect FUNCTION TARGET]...", 2, 16, "give a layout or an assembled object of one's own a name, to be used where TRAMP stands; for: the function whose body it may call; redirect: where its callback takes calls to", parseTramp},
-	"tracer":            {"function|function_graph FUNCTION[+OFF],...|all, or off", 1, 2, "let one of ftrace's own tracers note functions; its ops gets its name as ID", parseTracer},
-	"redirect":          {"ID FUNCTION TARGET", 3, 3, "where an IPMODIFY ops takes a function to", parseRedirect},
-	"bytes":             {"FUNCTION", 1, 1, "show the bytes of a function's site", parseBytes},
-	"disasm":            {"FUNCTION|TRAMP|ID", 1, 1, "show a function, a direct trampoline, or the trampoline of an ops", parseDisasm},
-	"enabled_functions": {"", 0, 0, "show the listing of that name", always((*Runner).showEnabled)},
-	"want":              {wantUsage, 1, 16, "what the line before must have given", parseWant},
-}
-
-// always is the parser of a verb without arguments.
-func always(run func(*Runner)) func(*parser, []string) (func(*Runner), error) {
-	return func(*parser, []string) (func(*Runner), error) { return run, nil }
-}
-
-// Verb describes a verb for help texts.
-type Verb struct{ Name, Usage, Help string }
-
-// Verbs lists the language by name.
-func Verbs() []Verb {
-	var out []Verb
-	for n, v := range verbs {
-		out = append(out, Verb{n, v.usage, v.help})
-	}
-	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
-	return out
-}
-
-func verbNames() string {
-	var names []string
-	for _, v := range Verbs() {
-		names = append(names, v.Name)
-	}
-	return strings.Join(names, ", ")
-}
-
-func parseBegin(p *parser, args []string) (func(*Runner), error) {
+func parseBegin(p *Parser, args []string) (func(*Runner), error) {
 	list, ok := strings.CutPrefix(args[1], "sites=")
 	if !ok {
 		return nil, fmt.Errorf("found %q, expected sites=", args[1])
@@ -112,7 +33,7 @@ func parseBegin(p *parser, args []string) (func(*Runner), error) {
 	return func(r *Runner) { r.sites = sites }, nil
 }
 
-func parseNew(p *parser, args []string) (func(*Runner), error) {
+func parseNew(p *Parser, args []string) (func(*Runner), error) {
 	id := args[0]
 	if p.ids[id] != nil || p.progs[id] {
 		return nil, fmt.Errorf("ID %q exists already", id)
@@ -148,7 +69,7 @@ type filterWords struct{ remove, reset bool }
 
 // filterWords checks the ID that a filter line begins with and reads the words
 // behind the functions.
-func (p *parser) filterWords(args []string) (w filterWords, err error) {
+func (p *Parser) filterWords(args []string) (w filterWords, err error) {
 	if _, err := p.id(args[0]); err != nil {
 		return w, err
 	}
@@ -165,7 +86,7 @@ func (p *parser) filterWords(args []string) (w filterWords, err error) {
 	return w, nil
 }
 
-func parseFilter(p *parser, args []string) (func(*Runner), error) {
+func parseFilter(p *Parser, args []string) (func(*Runner), error) {
 	w, err := p.filterWords(args)
 	if err != nil {
 		return nil, err
@@ -187,7 +108,7 @@ func parseFilter(p *parser, args []string) (func(*Runner), error) {
 }
 
 // pattern is the word for set_ftrace_filter that a name and remove amount to.
-func (p *parser) pattern(word string, remove bool) string {
+func (p *Parser) pattern(word string, remove bool) string {
 	// The script's short names of functions are known here, not in the kernel.
 	if a, ok := p.script.names.addr(word); ok {
 		if s, ok := p.script.Guest.Symbols.At(a); ok {
@@ -200,7 +121,7 @@ func (p *parser) pattern(word string, remove bool) string {
 	return word
 }
 
-func parseFilterName(p *parser, args []string) (func(*Runner), error) {
+func parseFilterName(p *Parser, args []string) (func(*Runner), error) {
 	w, err := p.filterWords(args)
 	if err != nil {
 		return nil, err
@@ -216,7 +137,7 @@ func parseFilterName(p *parser, args []string) (func(*Runner), error) {
 	}, nil
 }
 
-func parseNotrace(p *parser, args []string) (func(*Runner), error) {
+func parseNotrace(p *Parser, args []string) (func(*Runner), error) {
 	w, err := p.filterWords(args)
 	if err != nil {
 		return nil, err
@@ -227,7 +148,7 @@ func parseNotrace(p *parser, args []string) (func(*Runner), error) {
 	}, nil
 }
 
-func parseRegister(p *parser, args []string) (func(*Runner), error) {
+func parseRegister(p *Parser, args []string) (func(*Runner), error) {
 	if _, err := p.id(args[0]); err != nil {
 		return nil, err
 	}
@@ -237,14 +158,14 @@ func parseRegister(p *parser, args []string) (func(*Runner), error) {
 	return func(r *Runner) { r.register(r.ops(args[0]), len(args) == 2) }, nil
 }
 
-func parseUnregister(p *parser, args []string) (func(*Runner), error) {
+func parseUnregister(p *Parser, args []string) (func(*Runner), error) {
 	if _, err := p.id(args[0]); err != nil {
 		return nil, err
 	}
 	return func(r *Runner) { r.unregister(r.ops(args[0])) }, nil
 }
 
-func parseIPMod(p *parser, args []string) (func(*Runner), error) {
+func parseIPMod(p *Parser, args []string) (func(*Runner), error) {
 	if _, err := p.id(args[0]); err != nil {
 		return nil, err
 	}
@@ -254,7 +175,7 @@ func parseIPMod(p *parser, args []string) (func(*Runner), error) {
 	return func(r *Runner) { r.client(args[0]).redirecting = args[1] == "on" }, nil
 }
 
-func parseCall(p *parser, args []string) (func(*Runner), error) {
+func parseCall(p *Parser, args []string) (func(*Runner), error) {
 	fn, err := p.function(args[0])
 	if err != nil {
 		return nil, err
@@ -266,7 +187,7 @@ func parseCall(p *parser, args []string) (func(*Runner), error) {
 	return func(r *Runner) { r.call(fn, vals) }, nil
 }
 
-func parseSysctl(_ *parser, args []string) (func(*Runner), error) {
+func parseSysctl(_ *Parser, args []string) (func(*Runner), error) {
 	v, err := strconv.ParseInt(args[0], 10, 32)
 	if err != nil {
 		return nil, fmt.Errorf("found %q, expected a number of 32 bits", args[0])
@@ -276,14 +197,14 @@ func parseSysctl(_ *parser, args []string) (func(*Runner), error) {
 
 // idAndTramps checks the arguments of the API for direct callers: the ID of an
 // ops, and trampolines.
-func (p *parser) idAndTramps(args []string) error {
+func (p *Parser) idAndTramps(args []string) error {
 	if _, err := p.id(args[0]); err != nil {
 		return err
 	}
 	return p.tramps(args[1:])
 }
 
-func (p *parser) tramps(names []string) error {
+func (p *Parser) tramps(names []string) error {
 	for _, t := range names {
 		if err := p.tramp(t); err != nil {
 			return err
@@ -292,7 +213,7 @@ func (p *parser) tramps(names []string) error {
 	return nil
 }
 
-func parseDirectRegister(p *parser, args []string) (func(*Runner), error) {
+func parseDirectRegister(p *Parser, args []string) (func(*Runner), error) {
 	if err := p.idAndTramps(args); err != nil {
 		return nil, err
 	}
@@ -304,7 +225,7 @@ func parseDirectRegister(p *parser, args []string) (func(*Runner), error) {
 	}, nil
 }
 
-func parseDirectRetry(p *parser, args []string) (func(*Runner), error) {
+func parseDirectRetry(p *Parser, args []string) (func(*Runner), error) {
 	if err := p.idAndTramps(args); err != nil {
 		return nil, err
 	}
@@ -315,7 +236,7 @@ func parseDirectRetry(p *parser, args []string) (func(*Runner), error) {
 	return func(r *Runner) { r.client(args[0]).owner.register(args[1], shared) }, nil
 }
 
-func parseDirectModify(p *parser, args []string) (func(*Runner), error) {
+func parseDirectModify(p *Parser, args []string) (func(*Runner), error) {
 	if err := p.idAndTramps(args); err != nil {
 		return nil, err
 	}
@@ -327,7 +248,7 @@ func parseDirectModify(p *parser, args []string) (func(*Runner), error) {
 	}, nil
 }
 
-func parseDirectUnregister(p *parser, args []string) (func(*Runner), error) {
+func parseDirectUnregister(p *Parser, args []string) (func(*Runner), error) {
 	if err := p.idAndTramps(args); err != nil {
 		return nil, err
 	}
@@ -349,14 +270,14 @@ func parseDirectUnregister(p *parser, args []string) (func(*Runner), error) {
 }
 
 // sdirect parses the arguments of the single-ip API: a site and trampolines.
-func (p *parser) sdirect(args []string) (ip uint64, err error) {
+func (p *Parser) sdirect(args []string) (ip uint64, err error) {
 	if ip, err = p.addr(args[0]); err != nil {
 		return 0, err
 	}
 	return ip, p.tramps(args[1:])
 }
 
-func parseSDirectRegister(p *parser, args []string) (func(*Runner), error) {
+func parseSDirectRegister(p *Parser, args []string) (func(*Runner), error) {
 	ip, err := p.sdirect(args)
 	if err != nil {
 		return nil, err
@@ -368,7 +289,7 @@ func parseSDirectRegister(p *parser, args []string) (func(*Runner), error) {
 	}, nil
 }
 
-func parseSDirectModify(p *parser, args []string) (func(*Runner), error) {
+func parseSDirectModify(p *Parser, args []string) (func(*Runner), error) {
 	ip, err := p.sdirect(args)
 	if err != nil {
 		return nil, err
@@ -384,7 +305,7 @@ func parseSDirectModify(p *parser, args []string) (func(*Runner), error) {
 	}, nil
 }
 
-func parseSDirectUnregister(p *parser, args []string) (func(*Runner), error) {
+func parseSDirectUnregister(p *Parser, args []string) (func(*Runner), error) {
 	ip, err := p.sdirect(args)
 	if err != nil {
 		return nil, err
@@ -396,7 +317,7 @@ func parseSDirectUnregister(p *parser, args []string) (func(*Runner), error) {
 	}, nil
 }
 
-func parseGuest(p *parser, args []string) (func(*Runner), error) {
+func parseGuest(p *Parser, args []string) (func(*Runner), error) {
 	if p.script.Guest != nil {
 		return nil, fmt.Errorf("guest must come first, and once")
 	}
@@ -417,7 +338,7 @@ const BPFTestsGuest = "builtin:bpf_fentry_test"
 // InstalledGuest is the name by which the guest verb knows guest.InstalledKernel.
 const InstalledGuest = "host:vmlinuz"
 
-func (p *parser) loadGuest(name string) (*guest.Image, error) {
+func (p *Parser) loadGuest(name string) (*guest.Image, error) {
 	switch {
 	case name == BPFTestsGuest:
 		return guest.BPFTests()
@@ -433,7 +354,7 @@ func (p *parser) loadGuest(name string) (*guest.Image, error) {
 	return p.opt.LoadGuest(name)
 }
 
-func parseRedirect(p *parser, args []string) (func(*Runner), error) {
+func parseRedirect(p *Parser, args []string) (func(*Runner), error) {
 	d, err := p.id(args[0])
 	if err != nil {
 		return nil, err

@@ -8,19 +8,19 @@ import (
 	"ftemu/ftracecore"
 )
 
-const wantUsage = "rc 0|NUMBER|-ERRNO, ret NUMBER, callbacks none|NAME..., target FUNCTION nop|NAME, image FUNCTION none|SIZE [orig_stack], ran ID [args=N,N...] [value=N] [cookie=N] [ip=FUNCTION] [rv=N], warn none|FUNCTION..., buf \"TEXT\", dead, or oops"
+const wantUsage = "rc 0|NUMBER|-ERRNO, ret NUMBER, callbacks none|NAME..., target FUNCTION nop|NAME, image FUNCTION none|SIZE [orig_stack], ran PROG [args=N,N...] [value=N] [cookie=N] [ip=FUNCTION] [rv=N], warn none|FUNC..., buf \"TEXT\", dead, or oops"
 
 // none stands for an empty list of callbacks.
 const none = "none"
 
 // parseWant parses an expectation on what the line before gave. Several may
 // follow one line.
-func parseWant(p *parser, args []string) (func(*Runner), error) {
+func parseWant(p *Parser, args []string) (func(*Runner), error) {
 	if !p.begun {
 		return nil, fmt.Errorf("want needs a line before it")
 	}
 	what, rest := args[0], args[1:]
-	parse, ok := map[string]func(*parser, []string) (func(*Runner) (string, string), error){
+	parse, ok := map[string]func(*Parser, []string) (func(*Runner) (string, string), error){
 		"rc": wantRC, "ret": wantRet, "callbacks": wantCallbacks, "target": wantTarget, "oops": wantOops,
 		"warn": wantWarn, "dead": wantDead,
 		"buf": wantBuf, "image": wantImage, "ran": wantRan,
@@ -39,7 +39,7 @@ func parseWant(p *parser, args []string) (func(*Runner), error) {
 	}, nil
 }
 
-func wantRC(_ *parser, args []string) (func(*Runner) (found, wanted string), error) {
+func wantRC(_ *Parser, args []string) (func(*Runner) (found, wanted string), error) {
 	rc, err := parseRC(args)
 	return func(r *Runner) (string, string) {
 		return ftracecore.RetName(r.prev.RC), ftracecore.RetName(rc)
@@ -60,7 +60,7 @@ func parseRC(args []string) (int, error) {
 	return 0, fmt.Errorf("want rc takes 0, a number or an errno such as -EBUSY, found %q", strings.Join(args, " "))
 }
 
-func wantRet(_ *parser, args []string) (func(*Runner) (found, wanted string), error) {
+func wantRet(_ *Parser, args []string) (func(*Runner) (found, wanted string), error) {
 	if len(args) != 1 {
 		return nil, fmt.Errorf("want ret takes one number, found %q", strings.Join(args, " "))
 	}
@@ -73,7 +73,7 @@ func wantRet(_ *parser, args []string) (func(*Runner) (found, wanted string), er
 	}, err
 }
 
-func wantCallbacks(_ *parser, args []string) (func(*Runner) (found, wanted string), error) {
+func wantCallbacks(_ *Parser, args []string) (func(*Runner) (found, wanted string), error) {
 	if len(args) == 0 {
 		return nil, fmt.Errorf("want callbacks takes what ran, in order, or %s", none)
 	}
@@ -103,7 +103,7 @@ func callbacks(evs []Event) string {
 	return strings.Join(names, " ")
 }
 
-func wantTarget(p *parser, args []string) (func(*Runner) (found, wanted string), error) {
+func wantTarget(p *Parser, args []string) (func(*Runner) (found, wanted string), error) {
 	if len(args) != 2 {
 		return nil, fmt.Errorf("want target takes FUNCTION nop|NAME, found %q", strings.Join(args, " "))
 	}
@@ -124,7 +124,7 @@ func wantTarget(p *parser, args []string) (func(*Runner) (found, wanted string),
 	}, nil
 }
 
-func wantWarn(_ *parser, args []string) (func(*Runner) (found, wanted string), error) {
+func wantWarn(_ *Parser, args []string) (func(*Runner) (found, wanted string), error) {
 	if len(args) == 0 {
 		return nil, fmt.Errorf("want warn takes the kernel functions that warned, in order, or %s", none)
 	}
@@ -137,7 +137,7 @@ func wantWarn(_ *parser, args []string) (func(*Runner) (found, wanted string), e
 	}, nil
 }
 
-func wantDead(_ *parser, args []string) (func(*Runner) (found, wanted string), error) {
+func wantDead(_ *Parser, args []string) (func(*Runner) (found, wanted string), error) {
 	if len(args) != 0 {
 		return nil, fmt.Errorf("want dead takes nothing, found %q", strings.Join(args, " "))
 	}
@@ -149,7 +149,7 @@ func wantDead(_ *parser, args []string) (func(*Runner) (found, wanted string), e
 	}, nil
 }
 
-func wantOops(_ *parser, args []string) (func(*Runner) (found, wanted string), error) {
+func wantOops(_ *Parser, args []string) (func(*Runner) (found, wanted string), error) {
 	if len(args) != 0 {
 		return nil, fmt.Errorf("want oops takes nothing, found %q", strings.Join(args, " "))
 	}
