@@ -17,6 +17,7 @@ import (
 var floors = map[string]int{
 	"ftemu/trace":      0,
 	"ftemu/x86":        0,
+	"ftemu/graph":      0,
 	"ftemu/emu":        1,
 	"ftemu/guest":      2,
 	"ftemu/trampoline": 3,

@@ -74,6 +74,8 @@ type Report struct {
 	// First are the schedules of the first finding of each property, with
 	// Options.All.
 	First map[Property]Finding `json:"first,omitempty"`
+	// Locks is which lock was asked for while which was held.
+	Locks *LockGraph `json:"locks,omitempty"`
 }
 
 // A Finding is an execution that breaks a property.
@@ -120,7 +122,11 @@ func Explore(ctx context.Context, s *script.Script, opt Options) (*Report, error
 	if err := e.sameTwice(); err != nil {
 		return nil, err
 	}
-	return e.search(ctx)
+	r, err := e.search(ctx)
+	if err == nil {
+		r.Locks = opt.order.graph()
+	}
+	return r, err
 }
 
 // A system is what is explored: threads that run in turns, by choices.
@@ -436,6 +442,7 @@ func Random(ctx context.Context, s *script.Script, opt Options, seed uint64, n, 
 	if report.Stopped == "" && report.Found == nil {
 		report.Stopped = fmt.Sprintf("%d random executions", n)
 	}
+	report.Locks = opt.order.graph()
 	return &report, nil
 }
 

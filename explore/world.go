@@ -241,6 +241,7 @@ func (w *world) Lock(l *ftracecore.Lock) {
 	if t == nil {
 		return
 	}
+	w.order.ask(t, l, false)
 	if w.opt.Full || w.opt.contended.is(l) || w.owner[l] != nil || guardsDispatch(l) && w.cpuAlive() {
 		t.yield(event{kind: evLock, lock: l})
 	}
@@ -253,6 +254,7 @@ func (w *world) TryLock(l *ftracecore.Lock) bool {
 	if t == nil {
 		return !l.Held()
 	}
+	w.order.ask(t, l, true)
 	w.uses = append(w.uses, use{lock: l.Name, thread: t.id, try: true})
 	t.yield(event{kind: evTry, lock: l})
 	if w.owner[l] != nil {
@@ -267,7 +269,7 @@ func (w *world) acquired(t *thread, l *ftracecore.Lock, blocking bool) {
 	where := t.where()
 	w.uses = append(w.uses, use{lock: l.Name, thread: t.id, held: t.lockNames()})
 	if blocking {
-		if inv := w.order.note(t, l, where); inv != "" {
+		if inv := w.order.wrong(t, l, where); inv != "" {
 			w.violate(LockOrder, "%s", inv)
 		}
 	}

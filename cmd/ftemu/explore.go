@@ -30,6 +30,7 @@ type exploreCmd struct {
 	MaxSteps   int      `placeholder:"N" help:"Give up when one execution takes more steps than this."`
 	Workers    int      `placeholder:"N" help:"How many executions run at the same time (default: one a core)."`
 	Designs    bool     `help:"Explore every scenario under every design and print a table."`
+	LockGraph  string   `placeholder:"FILE" complete:"*.dot *.gv *.mmd *.mermaid" help:"Write which lock was asked for while which was held, by which line: for Graphviz (.dot, .gv) or Mermaid (.mmd, .mermaid)."`
 	JSON       bool     `name:"json" help:"Print JSON objects."`
 	Files      []string `arg:"" name:"file" help:"Scenario with threads, or - for standard input."`
 }
@@ -106,6 +107,14 @@ func (c *exploreCmd) options() (explore.Options, error) {
 	case len(c.Files) > 1 && c.Replay != "":
 		return opt, fmt.Errorf("--replay takes one scenario, found %d", len(c.Files))
 	}
+	if c.LockGraph != "" {
+		if len(c.Files) > 1 || c.Designs || c.Replay != "" {
+			return opt, errors.New("--lock-graph takes one scenario and one design, and goes not with --replay")
+		}
+		if err := checkLockGraph(c.LockGraph); err != nil {
+			return opt, err
+		}
+	}
 	if c.Bound > 0 {
 		opt.Bound = c.Bound + 1
 	}
@@ -167,6 +176,11 @@ func (c *exploreCmd) one(a *app, s *script.Script, opt explore.Options, progress
 	}
 	if r.Unfit {
 		a.exit(statusBad)
+	}
+	if c.LockGraph != "" {
+		if err := writeLockGraph(c.LockGraph, r.Locks); err != nil {
+			return err
+		}
 	}
 	if c.JSON {
 		return c.printJSON(a, s.File, r)

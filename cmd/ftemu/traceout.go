@@ -29,10 +29,16 @@ type traceFormat struct {
 
 // traceFormats are the forms in the order of documentation.
 func traceFormats() []traceFormat {
-	return []traceFormat{
+	return append([]traceFormat{
 		{"text", []string{".txt", ".trace"}, "what the scenario's tracers noted, as the file trace of tracefs", func(o *traceOut) traceSink { return &tracefsSink{trace.NewBuffer(0), o} }},
 		{"json", []string{".json"}, "the whole run for the Perfetto UI and chrome://tracing", newChromeSink},
 		{"dat", []string{".dat"}, "what the tracers noted, for trace-cmd and KernelShark", func(o *traceOut) traceSink { return &datSink{trace.NewBuffer(0), o} }},
+	}, graphFormats()...)
+}
+
+// graphFormats are those of them that are pictures.
+func graphFormats() []traceFormat {
+	return []traceFormat{
 		{"dot", []string{".dot", ".gv"}, "what a call of each traced function goes through, for Graphviz", func(o *traceOut) traceSink { return &chainSink{o, (*chain.Graph).Dot} }},
 		{"mermaid", []string{".mmd", ".mermaid"}, "the same for Mermaid", func(o *traceOut) traceSink { return &chainSink{o, (*chain.Graph).Mermaid} }},
 	}
@@ -62,19 +68,32 @@ func newTraceOut(file, format string) (*traceOut, error) {
 		}
 		return nil, nil
 	}
-	var names, exts []string
+	var names []string
 	for _, f := range traceFormats() {
-		if f.name == format || format == "" && slices.Contains(f.exts, strings.ToLower(filepath.Ext(file))) {
+		if f.name == format || format == "" && f.fits(file) {
 			o := &traceOut{file: file}
 			o.sink = f.make(o)
 			return o, nil
 		}
-		names, exts = append(names, f.name), append(exts, f.exts...)
+		names = append(names, f.name)
 	}
 	if format != "" {
 		return nil, fmt.Errorf("--format %q: expected %s", format, strings.Join(names, ", "))
 	}
-	return nil, fmt.Errorf("--trace-out %s: expected a name that ends in %s, or --format", file, strings.Join(exts, ", "))
+	return nil, fmt.Errorf("--trace-out %s: expected a name that ends in %s, or --format", file, strings.Join(endings(traceFormats()), ", "))
+}
+
+// fits tells whether a file of that name has the form.
+func (f traceFormat) fits(file string) bool {
+	return slices.Contains(f.exts, strings.ToLower(filepath.Ext(file)))
+}
+
+// endings lists how the names of files end.
+func endings(formats []traceFormat) (out []string) {
+	for _, f := range formats {
+		out = append(out, f.exts...)
+	}
+	return out
 }
 
 // Mask implements trace.Tracer.
