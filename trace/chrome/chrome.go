@@ -38,8 +38,7 @@ type Sink struct {
 	w       *bufio.Writer
 	opt     Options
 	clock   trace.Clock
-	cpus    map[int]*track
-	order   []*track // by first event
+	calls   trace.Calls
 	written int
 	lost    int
 	enabled int
@@ -50,7 +49,8 @@ func New(w io.Writer, opt Options) *Sink {
 	if opt.Max == 0 {
 		opt.Max = MaxEvents
 	}
-	s := &Sink{w: bufio.NewWriter(w), opt: opt, cpus: make(map[int]*track), enabled: -1}
+	s := &Sink{w: bufio.NewWriter(w), opt: opt, enabled: -1}
+	s.calls = trace.Calls{Name: opt.Name, End: opt.End, Out: s}
 	s.w.WriteString(`{"displayTimeUnit":"ns","traceEvents":[` + "\n")
 	s.put(event{Name: "process_name", Phase: "M", Args: args{"name": opt.Scenario}}, false)
 	for cpu := range opt.CPUs {
@@ -61,8 +61,7 @@ func New(w io.Writer, opt Options) *Sink {
 }
 
 // Mask is the kinds of events that a Sink wants, those of a clock among them.
-const Mask = 1<<trace.Insn | 1<<trace.Gate | 1<<trace.Branch | 1<<trace.Trap | 1<<trace.Poke | 1<<trace.Reg |
-	1<<trace.OpsFunc | 1<<trace.Callback | 1<<trace.Warn
+const Mask = trace.CallsMask | 1<<trace.Poke | 1<<trace.Reg | 1<<trace.OpsFunc | 1<<trace.Warn
 
 // Mask implements trace.Tracer.
 func (s *Sink) Mask() trace.Mask { return Mask }
@@ -108,9 +107,7 @@ func (s *Sink) Lost() int { return s.lost }
 // Close ends the slices that are open and the file, and returns the first error
 // of a write.
 func (s *Sink) Close() error {
-	for _, t := range s.order {
-		t.popTo(0)
-	}
+	s.calls.Close()
 	s.w.WriteString("\n]}\n")
 	return s.w.Flush()
 }
@@ -118,18 +115,10 @@ func (s *Sink) Close() error {
 // Trace implements trace.Tracer.
 func (s *Sink) Trace(ev *trace.Event) {
 	s.clock.Tick(ev)
+	s.calls.Trace(ev)
 	switch ev.Kind {
-	case trace.Insn:
-		s.track(ev.CPU).insn(ev)
-	case trace.Branch:
-		s.track(ev.CPU).branch(ev)
-	case trace.Gate:
-		s.track(ev.CPU).gate(ev)
 	case trace.Trap:
-		s.track(ev.CPU).trapped = true
 		s.instant(ev.CPU, "t", fmt.Sprintf("trap %d", ev.Vector), "trap", args{"at": s.hex(ev.IP)})
-	case trace.Callback:
-		s.track(ev.CPU).callback(ev.Name)
 	case trace.Poke:
 		name, _, _ := s.opt.Name(ev.IP)
 		a := args{"at": s.hex(ev.IP), "step": ev.Text}
@@ -161,12 +150,10 @@ func (s *Sink) count() {
 	}
 }
 
-func (s *Sink) track(cpu int) *track {
-	t := s.cpus[cpu]
-	if t == nil {
-		t = &track{sink: s, cpu: cpu}
-		s.cpus[cpu] = t
-		s.order = append(s.order, t)
-	}
-	return t
+// Begin implements trace.Slices.
+func (s *Sink) Begin(cpu int, name, category string) bool {
+	return s.put(event{Name: name, Category: category, Phase: "B", CPU: cpu}, true)
 }
+
+// End implements trace.Slices.
+func (s *Sink) End(cpu int) { s.put(event{Phase: "E", CPU: cpu}, false) }

@@ -1,13 +1,71 @@
-package chrome
+package trace
 
-import "ftemu/trace"
+// Slices takes the calls of a run as slices of time, each inside of the one
+// that began before it on its CPU and has not ended.
+type Slices interface {
+	// Begin begins a slice; false leaves it out, and its end.
+	Begin(cpu int, name, category string) bool
+	End(cpu int)
+}
+
+// Calls follows the calls of a run and tells Out of them. It is right only if it
+// sees all events of CallsMask from the first call into the guest on.
+type Calls struct {
+	// Name names code by address: the function or trampoline that it is part of,
+	// where that begins, and what kind of code it is.
+	Name func(addr uint64) (name, category string, start uint64)
+	// End is the address to which calls into the guest return at last.
+	End   uint64
+	Out   Slices
+	cpus  map[int]*track
+	order []*track // by first event
+}
+
+// CallsMask is the kinds of events that calls are followed by.
+const CallsMask = 1<<Insn | 1<<Gate | 1<<Branch | 1<<Trap | 1<<Callback
+
+// Trace shows an event.
+func (c *Calls) Trace(ev *Event) {
+	switch ev.Kind {
+	case Insn:
+		c.track(ev.CPU).insn(ev)
+	case Branch:
+		c.track(ev.CPU).branch(ev)
+	case Gate:
+		c.track(ev.CPU).gate(ev)
+	case Trap:
+		c.track(ev.CPU).trapped = true
+	case Callback:
+		c.track(ev.CPU).callback(ev.Name)
+	}
+}
+
+// Close ends the slices that are open.
+func (c *Calls) Close() {
+	for _, t := range c.order {
+		t.popTo(0)
+	}
+}
+
+func (c *Calls) track(cpu int) *track {
+	t := c.cpus[cpu]
+	if t == nil {
+		if c.cpus == nil {
+			c.cpus = make(map[int]*track)
+		}
+		t = &track{calls: c, cpu: cpu}
+		c.cpus[cpu] = t
+		c.order = append(c.order, t)
+	}
+	return t
+}
 
 // A track follows the calls of one CPU. It goes by calls and returns: a return to
 // where a slice was called from ends that slice and all inside it; any other
 // transfer to another function, which is how trampolines go on to what they
 // lead to, takes the place of the innermost slice.
 type track struct {
-	sink  *Sink
+	calls *Calls
 	cpu   int
 	stack []slice
 	last  step   // the instruction executed last
@@ -51,7 +109,7 @@ const (
 )
 
 // stepOf looks at an instruction.
-func stepOf(ev *trace.Event) step {
+func stepOf(ev *Event) step {
 	s := step{ip: ev.IP, next: ev.IP + uint64(ev.Size)}
 	b := ev.New
 	for len(b) > 1 && (b[0] >= firstRex && b[0] <= lastRex || b[0] == branchRep || b[0] == branchREP) {
@@ -78,12 +136,12 @@ func (t *track) top() *slice {
 
 // push begins a slice with the code at addr.
 func (t *track) push(addr, ret uint64, kind sliceKind) {
-	name, category, start := t.sink.opt.Name(addr)
+	name, category, start := t.calls.Name(addr)
 	t.begin(name, category, slice{start: start, ret: ret, kind: kind})
 }
 
 func (t *track) begin(name, category string, s slice) {
-	s.shown = t.sink.put(event{Name: name, Category: category, Phase: "B", CPU: t.cpu}, true)
+	s.shown = t.calls.Out.Begin(t.cpu, name, category)
 	t.stack = append(t.stack, s)
 }
 
@@ -91,7 +149,7 @@ func (t *track) begin(name, category string, s slice) {
 func (t *track) popTo(depth int) {
 	for len(t.stack) > depth {
 		if t.top().shown {
-			t.sink.put(event{Phase: "E", CPU: t.cpu}, false)
+			t.calls.Out.End(t.cpu)
 		}
 		t.stack = t.stack[:len(t.stack)-1]
 	}
@@ -121,18 +179,18 @@ func (t *track) at(ip uint64) {
 	t.trapped = false
 }
 
-func (t *track) insn(ev *trace.Event) {
+func (t *track) insn(ev *Event) {
 	t.at(ev.IP)
 	t.last = stepOf(ev)
 	t.next = t.last.next
 }
 
-func (t *track) branch(ev *trace.Event) {
+func (t *track) branch(ev *Event) {
 	t.next = ev.Addr
 	if t.top() == nil {
 		return
 	}
-	_, _, start := t.sink.opt.Name(ev.Addr)
+	_, _, start := t.calls.Name(ev.Addr)
 	switch {
 	case t.last.call:
 		// A call into the middle of the same function is no call of one.
@@ -156,7 +214,7 @@ func (t *track) returned(addr uint64) bool {
 		switch s := t.stack[i]; {
 		case s.kind == gate:
 			return false
-		case s.kind == root && addr == t.sink.opt.End, s.kind == code && s.ret == addr:
+		case s.kind == root && addr == t.calls.End, s.kind == code && s.ret == addr:
 			t.popTo(i)
 			return true
 		}
@@ -166,8 +224,8 @@ func (t *track) returned(addr uint64) bool {
 
 // gate notes that Go code runs in place of the function at ev.IP. Unless another
 // gate has returned to it, there is a slice for it already.
-func (t *track) gate(ev *trace.Event) {
-	_, _, start := t.sink.opt.Name(ev.IP)
+func (t *track) gate(ev *Event) {
+	_, _, start := t.calls.Name(ev.IP)
 	if top := t.top(); top == nil || top.kind == gate || top.kind == callback || t.next != ev.IP {
 		t.at(ev.IP)
 	}
