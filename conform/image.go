@@ -159,8 +159,15 @@ func (c *captured) first(kind string) uint64 {
 // ret is how the kernel returned: a jump out of the code leads to the return
 // thunk. A kernel with bare returns puts an int3 behind each of them.
 func (c *captured) ret() trampoline.Return {
-	return trampoline.Return{SLS: true, Thunk: c.first(refJmp)}
+	r := trampoline.Return{SLS: true}
+	if i := slices.IndexFunc(c.Refs, func(r capturedRef) bool { return r.Kind == refJmp }); i >= 0 {
+		r.Thunk, r.ITS = uint64(c.Refs[i].Target), c.Refs[i].Sym == itsThunk
+	}
+	return r
 }
+
+// itsThunk is the return thunk that not every return needs.
+const itsThunk = "its_return_thunk"
 
 // calledBy are the places and objects that occur in the code only: each is an
 // immediate in front of a call.

@@ -85,7 +85,10 @@ func FtraceRegsCaller(s CallerSpec) (Code, error) {
 
 // textRet emits a return in the kernel's own text: compiled as a jump to the
 // return thunk, and turned into ret and int3s at boot where no thunk is needed.
-func (a *Asm) textRet(r Return) { a.retFilled(Return{Thunk: r.Thunk}, 0xcc) }
+func (a *Asm) textRet(r Return) {
+	r.SLS = false
+	a.retFilled(r, 0xcc)
+}
 
 // saveArgs allocates the register area and fills in what both callers save.
 // above is the number of bytes between the area and the return slot.
