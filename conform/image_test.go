@@ -25,7 +25,7 @@ func capture(t *testing.T, code trampoline.Code, err error, more map[string]any)
 		obj[k] = v
 	}
 	names := map[uint64]string{
-		enter: "__bpf_prog_enter_recur", exit: "__bpf_prog_exit_recur", trampEnter: "__bpf_tramp_enter", trampExit: "__bpf_tramp_exit",
+		its: "its_return_thunk", enter: "__bpf_prog_enter_recur", exit: "__bpf_prog_exit_recur", trampEnter: "__bpf_tramp_enter", trampExit: "__bpf_tramp_exit",
 	}
 	kinds := map[trampoline.RefKind]string{
 		trampoline.RefCall: "call", trampoline.RefJmp: "jmp", trampoline.RefRIPRel: "riprel", trampoline.RefImm64: "imm64",
@@ -54,6 +54,7 @@ const (
 	exit       = 0xffffffff8123f110
 	trampEnter = 0xffffffff8123f750
 	trampExit  = 0xffffffff8123f780
+	its        = 0xffffffff81e01d20
 )
 
 // images are one of each kind.
@@ -66,6 +67,9 @@ func images(t *testing.T) map[string]map[string]any {
 	out := map[string]map[string]any{
 		"ftrace_caller": capture(t, plain, nil, map[string]any{"kind": "text", "name": "ftrace_caller.idle"}),
 	}
+	caller.Addr, caller.Return = 0xffffffff81076730, trampoline.Return{Thunk: its, ITS: true}
+	mixed, err := trampoline.FtraceRegsCaller(caller)
+	out["ftrace_regs_caller"] = capture(t, mixed, err, map[string]any{"kind": "text", "name": "ftrace_regs_caller.idle"})
 	ops := trampoline.OpsSpec{Addr: at, Func: 0xffffffffc0201970, Ops: 0xffff888005000200, SaveRegs: true, Return: thunk}
 	code, err := trampoline.OpsTrampoline(ops)
 	out["ops"] = capture(t, code, err, map[string]any{
