@@ -29,6 +29,7 @@ var floors = map[string]int{
 	"ftemu/explore":    7,
 	"ftemu/conform":    7,
 	"ftemu/gdb":        7,
+	"ftemu/shell":      7,
 	"ftemu/internal":   8, // what makes test data
 	"ftemu/cmd":        8,
 	"ftemu/bench":      7,

@@ -63,9 +63,9 @@ func unquote(s string) (string, error) {
 
 var errOpenQuote = errors.New(`a text in double quotes does not end`)
 
-// fields splits a line at white space and ends it at a comment. White space and #
+// Fields splits a line of a script at white space and ends it at a comment. White space and #
 // in double quotes, which begin a word or stand behind str:, belong to the word.
-func fields(line string) ([]string, error) {
+func Fields(line string) ([]string, error) {
 	var words []string
 	for {
 		line = strings.TrimLeft(line, " \t\r\v\f\n\u0085\u00a0")

@@ -20,12 +20,12 @@ func TestFields(t *testing.T) {
 		`want buf "two  words" # no`: {"want", "buf", `"two  words"`},
 		`new a"b plain`:              {"new", `a"b`, "plain"},
 	} {
-		found, err := fields(line)
+		found, err := Fields(line)
 		require.NoError(t, err, line)
 		require.Equal(t, want, found, line)
 	}
 	for _, line := range []string{`call f0 str:"open`, `want buf "open\"`} {
-		_, err := fields(line)
+		_, err := Fields(line)
 		require.ErrorIs(t, err, errOpenQuote, line)
 	}
 }

@@ -204,7 +204,7 @@ func (p *Parser) wrong(n int, err error) error {
 
 // line parses one line.
 func (p *Parser) line(n int, text string) error {
-	fields, err := fields(text)
+	fields, err := Fields(text)
 	if err != nil || len(fields) == 0 {
 		return err
 	}
