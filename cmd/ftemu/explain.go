@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"strings"
 
 	"ftemu/ftracecore"
@@ -19,22 +18,9 @@ func (t *transcript) decisions(res *script.Result) {
 		}
 		label = "decision"
 	}
-	for _, p := range paragraphs(res) {
+	for _, p := range res.Paragraphs() {
 		t.row("in short", p, t.style.strong)
 	}
-}
-
-// paragraphs tells for each refusal of a line which function, owner and rule it
-// was about.
-func paragraphs(res *script.Result) []string {
-	var out []string
-	for _, err := range res.Why {
-		var e *ftracecore.Error
-		if errors.As(err, &e) {
-			out = append(out, e.Explain())
-		}
-	}
-	return out
 }
 
 // An explained is a line of --json with the decisions behind it.

@@ -168,5 +168,5 @@ func (p *jsonPrinter) after(res *script.Result) {
 		_ = p.enc.Encode(res)
 		return
 	}
-	_ = p.enc.Encode(explained{res, explanation{res.Decisions, paragraphs(res)}})
+	_ = p.enc.Encode(explained{res, explanation{res.Decisions, res.Paragraphs()}})
 }

@@ -244,7 +244,7 @@ func (s *chromeSink) begin() {
 	r := s.out.runner
 	lab := r.Lab()
 	s.Sink = chrome.New(&s.text, chrome.Options{
-		Scenario: r.Script().Name, CPUs: lab.Machine.NumCPU(), End: lab.ReturnIP(), Name: s.name,
+		Scenario: r.Script().Name, CPUs: lab.Machine.NumCPU(), End: lab.ReturnIP(), Name: r.CodeAt,
 		Enabled: func() (n int) {
 			lab.Core.Records(func(rec *ftracecore.Record) bool {
 				if rec.Count > 0 {
@@ -255,27 +255,6 @@ func (s *chromeSink) begin() {
 			return n
 		},
 	})
-}
-
-// name names code for slices.
-func (s *chromeSink) name(addr uint64) (name, category string, start uint64) {
-	r := s.out.runner
-	name, off, ok := r.SymbolAt(addr)
-	start = addr - off
-	// The labels inside of the static trampolines are symbols too.
-	if whole, inside := r.Lab().StaticTrampoline(addr); inside {
-		name, _, ok = r.SymbolAt(whole)
-		start = whole
-	}
-	switch {
-	case !ok:
-		return fmt.Sprintf("%#x", addr), "function", addr
-	case r.Lab().IsGate(addr):
-		return name, "gate", start
-	case r.Lab().IsTrampoline(start):
-		return name, "trampoline", start
-	}
-	return name, "function", start
 }
 
 func (s *chromeSink) finish(w *bytes.Buffer) (int, error) {

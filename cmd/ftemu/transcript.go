@@ -3,11 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 
-	"ftemu/ftracecore"
 	"ftemu/script"
 )
 
@@ -77,13 +75,13 @@ func (t *transcript) closeLine() {
 
 // answered prints what a line gave.
 func (t *transcript) answered(res *script.Result) {
-	if text, paint := t.answer(res); text != "" {
+	if text, tone := res.Answer(); tone != script.Silent {
 		pad := max(t.opCol-len(res.Op), 0)
 		if !t.open { // events stand between
 			fmt.Fprintf(t.w, "%*s", t.lineCol+2, "")
 			pad = t.opCol
 		}
-		fmt.Fprintf(t.w, "%*s  %s\n", pad, "", paint(text))
+		fmt.Fprintf(t.w, "%*s  %s\n", pad, "", t.paint(tone)(text))
 		t.open = false
 	}
 	t.closeLine()
@@ -109,31 +107,6 @@ func (t *transcript) answered(res *script.Result) {
 	}
 }
 
-// answer is the result of a line in a few words.
-func (t *transcript) answer(res *script.Result) (string, func(string) string) {
-	switch {
-	case res.Want != "" && res.Failed != "":
-		return "FAILED: " + res.Failed, t.style.bad
-	case res.Want != "":
-		return "ok", t.style.good
-	case res.Ret != nil:
-		return fmt.Sprintf("= %d", *res.Ret), t.style.strong
-	case res.RC != 0:
-		return retText(res.RC), t.style.bad
-	case len(res.API) > 0 || res.Left != nil || strings.HasPrefix(res.Op, "sysctl "):
-		return "0", t.style.good
-	}
-	return "", nil
-}
-
-// retText names a return value, those of calls that were not made included.
-func retText(rc int) string {
-	if rc == script.SkippedWouldOops || rc == script.SkippedNullFunc {
-		return "not made"
-	}
-	return ftracecore.RetName(rc)
-}
-
 // calls prints the calls of the API and the questions to ops_funcs, where there
 // is more to say than the answer of the line, and why what was refused was.
 func (t *transcript) calls(res *script.Result) {
@@ -141,80 +114,40 @@ func (t *transcript) calls(res *script.Result) {
 		for _, c := range res.Calls {
 			switch {
 			case c.OF != nil:
-				t.row("ops_func", fmt.Sprintf("%s is asked %s, answers %s", c.OF.ID, c.OF.Cmd, retText(c.OF.Ret)), t.style.plain)
+				t.row("ops_func", fmt.Sprintf("%s is asked %s, answers %s", c.OF.ID, c.OF.Cmd, script.RetText(c.OF.Ret)), t.style.plain)
 			case c.API.RC == 0:
 				t.row("api", c.API.Fn+" = 0", t.style.plain)
 			default:
-				t.row("api", c.API.Fn+" = "+t.reason(c.API.RC, c.Why), t.style.bad)
+				t.row("api", c.API.Fn+" = "+script.Reason(c.API.RC, c.Why), t.style.bad)
 			}
 		}
 		return
 	}
 	for _, err := range res.Why {
 		if res.Oops == "" {
-			t.row("why", t.reason(res.RC, err), t.style.bad)
+			t.row("why", script.Reason(res.RC, err), t.style.bad)
 		}
 	}
-}
-
-// reason is an error that begins with its return value.
-func (t *transcript) reason(rc int, err error) string {
-	ret := retText(rc)
-	switch {
-	case err == nil:
-		return ret
-	case strings.HasPrefix(err.Error(), ret):
-		return err.Error()
-	}
-	return ret + ": " + err.Error()
 }
 
 // ran prints what ran in a call, in order.
 func (t *transcript) ran(res *script.Result) {
 	for _, e := range res.EV {
-		switch {
-		case e.CB != "":
-			regs := "arguments only"
-			if e.Regs != nil && *e.Regs != 0 {
-				regs = "all registers"
-			}
-			t.event("callback", e.CB, fmt.Sprintf("at %s, called from %s, has %s", e.IP, e.Parent, regs))
-		case e.Direct != "":
-			t.event("direct", e.Direct, fmt.Sprintf("(%d, %d), return slot %s", *e.A, *e.B, *e.RetSlot))
-		case e.Prog != "":
-			t.event("program", e.Prog, program(e))
-		case e.Body != "":
-			t.event("body", e.Body, fmt.Sprintf("(%d, %d)", *e.A, *e.B))
-		case e.DirectExit != "":
-			t.event("exit", e.DirectExit, fmt.Sprintf("what it called returned %d", *e.RV))
+		if what, name, text := e.Say(); what != "" {
+			t.row(what, fmt.Sprintf("%-*s %s", t.nameCol, name, text), t.style.plain)
 		}
 	}
 }
 
-// program says what a BPF program saw and returned.
-func program(e script.Event) string {
-	args := make([]string, len(e.Args))
-	for i, a := range e.Args {
-		args[i] = fmt.Sprint(a)
+// paint is the style of an answer.
+func (t *transcript) paint(tone script.Tone) func(string) string {
+	switch tone {
+	case script.Good:
+		return t.style.good
+	case script.Bad:
+		return t.style.bad
 	}
-	text := "(" + strings.Join(args, ", ") + ")"
-	if e.Value != nil {
-		text += fmt.Sprintf(", the function returned %d", *e.Value)
-	}
-	if e.Cookie != nil {
-		text += fmt.Sprintf(", cookie %d", *e.Cookie)
-	}
-	if e.IP != "" {
-		text += ", at " + e.IP
-	}
-	if e.RV != nil {
-		text += fmt.Sprintf(", returns %d", *e.RV)
-	}
-	return text
-}
-
-func (t *transcript) event(label, name, text string) {
-	t.row(label, fmt.Sprintf("%-*s %s", t.nameCol, name, text), t.style.plain)
+	return t.style.strong
 }
 
 // sites prints the sites that the line changed, before and after; all of them
@@ -225,30 +158,25 @@ func (t *transcript) sites(res *script.Result) {
 		return
 	}
 	all := strings.HasPrefix(res.Op, "begin ") || res.Op == "dump"
-	for _, now := range res.Sites {
-		i := slices.IndexFunc(res.Before, func(s script.SiteState) bool { return s.IP == now.IP })
+	if all {
+		for _, now := range res.Sites {
+			t.site("site", now.Site, now)
+		}
+	}
+	if res.More > 0 && (all || res.More != res.BeforeMore) {
+		defer t.row("sites", fmt.Sprintf("%d more in use, too many to list", res.More), t.style.fresh)
+	}
+	for _, c := range res.Changes() {
 		switch {
-		case all:
-			t.site("site", now.Site, now)
-		case i < 0:
-			t.site("site", now.Site, now) // was clean until now
-		case res.Before[i].Bytes != now.Bytes:
-			t.row("site", t.siteText(now.Site, res.Before[i]), t.style.faint)
-			t.site("", "->", now)
-		case res.Before[i] != now:
-			t.site("site", now.Site, now)
-		}
-	}
-	if res.More > 0 {
-		if all || res.More != res.BeforeMore {
-			t.row("sites", fmt.Sprintf("%d more in use, too many to list", res.More), t.style.fresh)
-		}
-		return
-	}
-	for _, was := range res.Before {
-		if !slices.ContainsFunc(res.Sites, func(s script.SiteState) bool { return s.IP == was.IP }) {
-			t.row("site", t.siteText(was.Site, was), t.style.faint)
+		case c.After == nil:
+			t.row("site", t.siteText(c.Before.Site, *c.Before), t.style.faint)
 			t.row("", fmt.Sprintf("%*s clean", t.nameCol, "->"), t.style.fresh)
+		case all:
+		case c.Before == nil || c.Before.Bytes == c.After.Bytes:
+			t.site("site", c.After.Site, *c.After)
+		default:
+			t.row("site", t.siteText(c.After.Site, *c.Before), t.style.faint)
+			t.site("", "->", *c.After)
 		}
 	}
 }
@@ -258,13 +186,7 @@ func (t *transcript) left(left []script.LeftSite) {
 		t.row("sites", "all clean", t.style.good)
 	}
 	for _, l := range left {
-		text := fmt.Sprintf("%-*s count %d, flags %s", t.nameCol, l.Site, l.Count, orNone(l.Flags))
-		if l.Nop == 0 {
-			text += ", not a nop"
-		}
-		if l.Direct != "" {
-			text += ", stale direct function " + l.Direct
-		}
+		text := fmt.Sprintf("%-*s %s", t.nameCol, l.Site, l)
 		t.row("not clean", text, t.style.bad)
 	}
 }
@@ -278,7 +200,7 @@ func (t *transcript) site(label, name string, s script.SiteState) {
 	if s.Count == 0 && s.Flags == "" && s.Direct == "" {
 		return
 	}
-	text := fmt.Sprintf("%-*s count %d, flags %s", t.nameCol, "", s.Count, orNone(s.Flags))
+	text := fmt.Sprintf("%-*s count %d, flags %s", t.nameCol, "", s.Count, script.OrNone(s.Flags))
 	if s.Direct != "" {
 		text += ", direct function " + strings.TrimPrefix(s.Direct, "direct:")
 	}
@@ -287,13 +209,6 @@ func (t *transcript) site(label, name string, s script.SiteState) {
 
 func (t *transcript) siteText(name string, s script.SiteState) string {
 	return fmt.Sprintf("%-*s % x  %s", t.nameCol, name, s.Bytes, s.Disasm())
-}
-
-func orNone(flags string) string {
-	if flags == "" {
-		return "none"
-	}
-	return flags
 }
 
 // shown prints what a line asked to see.
@@ -308,7 +223,7 @@ func (t *transcript) shown(res *script.Result) {
 		return
 	}
 	for _, o := range res.Ops {
-		text := fmt.Sprintf("%-*s flags %s, trampoline %s", t.nameCol, o.ID, orNone(o.Flags), o.Tramp)
+		text := fmt.Sprintf("%-*s flags %s, trampoline %s", t.nameCol, o.ID, script.OrNone(o.Flags), o.Tramp)
 		if o.Cur != "" {
 			text += ", now " + strings.TrimPrefix(o.Cur, "direct:")
 		}
@@ -319,7 +234,7 @@ func (t *transcript) shown(res *script.Result) {
 		for i, p := range b.Progs {
 			progs[i] = p + " (" + b.Types[i] + ")"
 		}
-		t.row("bpf", fmt.Sprintf("%-*s %s; image of %d bytes, flags %s", t.nameCol, b.Fn, strings.Join(progs, ", "), b.ImageSize, orNone(b.Flags)), t.style.plain)
+		t.row("bpf", fmt.Sprintf("%-*s %s; image of %d bytes, flags %s", t.nameCol, b.Fn, strings.Join(progs, ", "), b.ImageSize, script.OrNone(b.Flags)), t.style.plain)
 	}
 	for _, l := range res.EF {
 		t.row("enabled", l, t.style.plain)
