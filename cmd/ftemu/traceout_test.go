@@ -79,9 +79,10 @@ func validate(schema *jsonschema.Schema, text []byte) error {
 func TestChromeSchema(t *testing.T) {
 	schema := chromeSchema(t)
 	event := func(text string) []byte { return []byte(`{"traceEvents":[{` + text + `,"pid":1,"tid":0}]}`) }
-	require.NoError(t, validate(schema, event(`"ph":"E","ts":1`)))
+	require.NoError(t, validate(schema, event(`"ph":"E","ts":1,"name":"f","cat":"function"`)))
 	for _, wrong := range []string{
-		`"ph":"E","ts":-1`,
+		`"ph":"E","ts":-1,"name":"f","cat":"function"`,
+		`"ph":"E","ts":1`,
 		`"ph":"X","ts":1,"name":"f","cat":"function"`,
 		`"ph":"B","ts":1,"cat":"function"`,
 		`"ph":"B","ts":"1","name":"f","cat":"function"`,
@@ -106,31 +107,33 @@ func TestChromeTrace(t *testing.T) {
 			var doc struct {
 				DisplayTimeUnit string
 				TraceEvents     []struct {
-					Cat, Ph string
-					TS      float64
-					TID     int
+					Name, Cat, Ph string
+					TS            float64
+					TID           int
 				}
 			}
 			text := traceOf(t, engines()[0], file, "json")
 			require.NoError(t, validate(schema, text))
 			require.NoError(t, json.Unmarshal(text, &doc))
 			require.Equal(t, "ns", doc.DisplayTimeUnit)
-			open, last, slices := map[int]int{}, 0.0, 0
+			open, last, slices := map[int][]string{}, 0.0, 0
 			for _, e := range doc.TraceEvents {
 				require.GreaterOrEqual(t, e.TS, last)
 				last = e.TS
 				switch e.Ph {
 				case "B":
 					slices++
-					open[e.TID]++
+					open[e.TID] = append(open[e.TID], e.Name)
 					require.Contains(t, []string{"function", "trampoline", "gate", "callback"}, e.Cat)
 				case "E":
-					open[e.TID]--
-					require.GreaterOrEqual(t, open[e.TID], 0)
+					last := len(open[e.TID]) - 1
+					require.GreaterOrEqual(t, last, 0)
+					require.Equal(t, open[e.TID][last], e.Name)
+					open[e.TID] = open[e.TID][:last]
 				}
 			}
 			for cpu, n := range open {
-				require.Zero(t, n, "slices of CPU %d that do not end", cpu)
+				require.Empty(t, n, "slices of CPU %d that do not end", cpu)
 			}
 			require.Positive(t, slices)
 		})

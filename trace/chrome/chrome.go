@@ -42,6 +42,7 @@ type Sink struct {
 	written int
 	lost    int
 	enabled int
+	open    map[int][]event // slices of each CPU that have begun, the innermost last
 }
 
 // New begins a file.
@@ -49,7 +50,7 @@ func New(w io.Writer, opt Options) *Sink {
 	if opt.Max == 0 {
 		opt.Max = MaxEvents
 	}
-	s := &Sink{w: bufio.NewWriter(w), opt: opt, enabled: -1}
+	s := &Sink{w: bufio.NewWriter(w), opt: opt, enabled: -1, open: make(map[int][]event)}
 	s.calls = trace.Calls{Name: opt.Name, End: opt.End, Out: s}
 	s.w.WriteString(`{"displayTimeUnit":"ns","traceEvents":[` + "\n")
 	s.put(event{Name: "process_name", Phase: "M", Args: args{"name": opt.Scenario}}, false)
@@ -152,8 +153,20 @@ func (s *Sink) count() {
 
 // Begin implements trace.Slices.
 func (s *Sink) Begin(cpu int, name, category string) bool {
-	return s.put(event{Name: name, Category: category, Phase: "B", CPU: cpu}, true)
+	e := event{Name: name, Category: category, Phase: "B", CPU: cpu}
+	if !s.put(e, true) {
+		return false
+	}
+	s.open[cpu] = append(s.open[cpu], e)
+	return true
 }
 
-// End implements trace.Slices.
-func (s *Sink) End(cpu int) { s.put(event{Phase: "E", CPU: cpu}, false) }
+// End implements trace.Slices. The format lets the name of what ends be left
+// out, but speedscope goes by it.
+func (s *Sink) End(cpu int) {
+	last := len(s.open[cpu]) - 1
+	e := s.open[cpu][last]
+	s.open[cpu] = s.open[cpu][:last]
+	e.Phase = "E"
+	s.put(e, false)
+}
