@@ -12,6 +12,9 @@ import (
 type direct struct {
 	name string
 	addr uint64
+	code trampoline.Code
+	// frame names the words of its stack frame; nil where nobody has.
+	frame []trampoline.Slot
 	// redirect is where the callback of a trampoline of one's own takes calls to.
 	redirect map[uint64]uint64
 }
@@ -54,7 +57,11 @@ func (l *Lab) AddDirect(name string, kind trampoline.DirectKind, body uint64) (u
 		return 0, err
 	}
 	l.Symbols.Add(symbol)
-	l.directs = append(l.directs, &direct{name: name, addr: spec.Addr})
+	layout, err := trampoline.NewBuiltin(kind.String(), trampoline.BuiltinOptions{})
+	if err != nil {
+		return 0, err
+	}
+	l.directs = append(l.directs, &direct{name: name, addr: spec.Addr, code: code, frame: layout.Frame()})
 	l.directMem += directRoom
 	return spec.Addr, nil
 }

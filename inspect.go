@@ -127,18 +127,21 @@ func (l *Lab) StackWords(cpu emu.CPU) []uint64 {
 // IsGate tells whether Go code runs in place of the function at the address.
 func (l *Lab) IsGate(ip uint64) bool { return l.gates.At(ip) != nil }
 
+// staticRoom is how far a static trampoline reaches at most, in bytes, up to what
+// follows in the kernel's text.
+const staticRoom = 0x1a0
+
 // StaticTrampoline returns where the static trampoline begins that the address
 // is in, if it is in one.
 func (l *Lab) StaticTrampoline(ip uint64) (start uint64, ok bool) {
-	const size = 0x1a0 // at most, up to what follows in the kernel's text
-	if h := l.addrs.returnToHandler; ip >= h && ip < h+size {
+	if h := l.addrs.returnToHandler; ip >= h && ip < h+staticRoom {
 		return 0, false
 	}
 	first, second := l.addrs.FtraceCaller, l.addrs.FtraceRegsCaller
 	switch {
-	case ip >= second && ip < second+size:
+	case ip >= second && ip < second+staticRoom:
 		return second, true
-	case ip >= first && ip < min(first+size, second):
+	case ip >= first && ip < min(first+staticRoom, second):
 		return first, true
 	}
 	return 0, false

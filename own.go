@@ -60,7 +60,7 @@ func (l *Lab) AddTrampoline(name string, own OwnTrampoline) (uint64, error) {
 		symbol.Name = "ftor_t_" + name
 	}
 	l.Symbols.Add(symbol)
-	l.directs = append(l.directs, &direct{name: name, addr: p.Code.Addr, redirect: own.Redirect})
+	l.directs = append(l.directs, &direct{name: name, addr: p.Code.Addr, code: p.Code, frame: own.Maker.Frame(), redirect: own.Redirect})
 	return p.Code.Addr, nil
 }
 

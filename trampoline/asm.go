@@ -71,6 +71,9 @@ type Code struct {
 	Refs   []Ref             // ascending by offset
 	Notes  []Note            // ascending by offset
 	Data   []Span            // ascending by offset
+	// Frame names the words of the stack frame, for BPF images: other layouts
+	// have one frame each, which Builtin.Frame knows.
+	Frame []Slot
 }
 
 // Label returns the address of a label.

@@ -155,7 +155,9 @@ func BPF(s BPFSpec) (Code, error) {
 		b.invoke("fexit", i, p, false)
 	}
 	b.epilogue()
-	return a.Code()
+	code, err := a.Code()
+	code.Frame = f.slots(s.Flags)
+	return code, err
 }
 
 // labelFmodDone is where an fmod_ret program that returned non-zero goes on.

@@ -53,22 +53,23 @@ func FrameOf(m trampoline.Maker, engine emu.Engine, ret trampoline.Return) (*Fra
 	if l.rbp >= l.base && l.rbp < r.slot {
 		f.RBP, f.RBPOff = true, int64(l.rbp-r.slot)
 	}
-	f.parts(l, r, m.Frame())
+	f.Fill(m.Frame(), func(off, size int64) []string { return l.content(r, off, size) })
 	return f, nil
 }
 
-// parts lists the words above the frame, the named slots, and between them the
-// words without a name; those that nothing was stored in are joined.
-func (f *Frame) parts(l *looker, r *run, slots []trampoline.Slot) {
+// Fill lists the parts: the words above the frame, the named slots, and between
+// them the words without a name; those that nothing was stored in are joined.
+// content is what was stored in a part, by its distance from the return slot.
+func (f *Frame) Fill(slots []trampoline.Slot, content func(off, size int64) []string) {
 	f.add(Part{Slot: 8, Size: 8, Name: "parent's return address", Content: []string{"return address of the traced function"}})
-	f.add(Part{Slot: 0, Size: 8, Name: "return slot", Content: l.content(r, 0, 8)})
+	f.add(Part{Slot: 0, Size: 8, Name: "return slot", Content: content(0, 8)})
 	slots = slices.Clone(slots)
 	slices.SortFunc(slots, func(a, b trampoline.Slot) int { return int(b.Off - a.Off) })
 	for off := int64(0); off > -f.Size; {
 		if len(slots) > 0 && slots[0].Off+slots[0].Size >= off {
 			s := slots[0]
 			slots = slots[1:]
-			f.add(Part{Slot: s.Off, Size: s.Size, Name: s.Name, Content: l.content(r, s.Off, s.Size)})
+			f.add(Part{Slot: s.Off, Size: s.Size, Name: s.Name, Content: content(s.Off, s.Size)})
 			off = s.Off
 			continue
 		}
@@ -77,7 +78,7 @@ func (f *Frame) parts(l *looker, r *run, slots []trampoline.Slot) {
 			low = max(low, slots[0].Off+slots[0].Size)
 		}
 		low = max(low, -f.Size)
-		p := Part{Slot: low, Size: off - low, Content: l.content(r, low, off-low)}
+		p := Part{Slot: low, Size: off - low, Content: content(low, off-low)}
 		last := &f.Parts[len(f.Parts)-1]
 		if p.Content == nil && last.Name == "" && last.Content == nil && last.Slot < 0 {
 			last.Slot, last.Off, last.Size = p.Slot, p.Slot+f.Size, last.Size+p.Size
