@@ -1,4 +1,4 @@
-package script
+package script_test
 
 import (
 	"bytes"
@@ -10,15 +10,17 @@ import (
 
 	"ftemu"
 	"ftemu/emu"
+	"ftemu/script"
+	"ftemu/script/scripttest"
 )
 
 // A visit is what a step gave when it ran, and the state after it.
 type visit struct {
-	res    Result
+	res    script.Result
 	digest []byte
 }
 
-func newVisit(r *Runner, s Step) visit {
+func newVisit(r *script.Runner, s script.Step) visit {
 	v := visit{res: *r.Run(s)}
 	v.res.Decisions, v.res.Why, v.res.Calls = nil, nil, nil // what holds functions cannot be compared
 	var digest bytes.Buffer
@@ -32,12 +34,12 @@ func newVisit(r *Runner, s Step) visit {
 // the state behind each, is what a run straight through gives.
 func TestSnapshotsNest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s, err := Parse("random.ft", strings.NewReader(drawScript(t)), Options{})
+		s, err := script.Parse("random.ft", strings.NewReader(strings.Join(scripttest.Draw(t), "\n")), script.Options{})
 		require.NoError(t, err)
-		straight, err := NewRunner(s, ftemu.Options{})
+		straight, err := script.NewRunner(s, ftemu.Options{})
 		require.NoError(t, err)
 		defer straight.Close()
-		r, err := NewRunner(s, ftemu.Options{})
+		r, err := script.NewRunner(s, ftemu.Options{})
 		require.NoError(t, err)
 		defer r.Close()
 
