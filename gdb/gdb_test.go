@@ -3,8 +3,8 @@ package gdb
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -110,31 +110,41 @@ func TestListenIsLocal(t *testing.T) {
 	}
 }
 
-// TestGdb lets the real gdb go to a trampoline and back to the site.
-func TestGdb(t *testing.T) {
+// runGdb lets the real gdb execute commands, connected to the run of a scenario,
+// and returns what it prints.
+func runGdb(t *testing.T, s *script.Script, commands string) string {
 	gdb, err := exec.LookPath("gdb")
 	if err != nil {
 		t.Skip("gdb is not installed")
 	}
-	run := newRun(t)
-	file := filepath.Join(t.TempDir(), "names.elf")
-	require.NoError(t, os.WriteFile(file, run.ELF(), 0o666))
-	sock := filepath.Join(t.TempDir(), "s")
-	l, err := Listen("unix:" + sock)
+	run, err := NewRun(s, ftemu.Options{})
 	require.NoError(t, err)
+	defer run.Close()
+	dir := t.TempDir()
+	l, err := Listen("unix:" + filepath.Join(dir, "s"))
+	require.NoError(t, err)
+	defer l.Close()
 	served := make(chan error, 1)
 	go func() {
-		var c net.Conn
 		c, err := l.Accept()
 		if err == nil {
 			err = run.Serve(c)
 		}
 		served <- err
 	}()
-	cmds := filepath.Join(t.TempDir(), "cmds")
-	require.NoError(t, os.WriteFile(cmds, fmt.Appendf(nil, `file %s
-target remote %s
-break *ftor_f0
+	file := filepath.Join(dir, "commands")
+	require.NoError(t, os.WriteFile(file, []byte("target remote "+l.Addr().String()+"\n"+commands), 0o666))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, _ := exec.CommandContext(ctx, gdb, "-nx", "-batch", "-x", file).CombinedOutput()
+	l.Close()
+	require.NoError(t, <-served, "%s", out)
+	return string(out)
+}
+
+// TestGdb lets the real gdb go to a trampoline and back to the site.
+func TestGdb(t *testing.T) {
+	text := runGdb(t, parse(t, scenario), `break *ftor_f0
 continue
 continue
 continue
@@ -145,14 +155,7 @@ reverse-stepi
 monitor enabled_functions
 continue
 kill
-`, file, sock), 0o666))
-	cmd := exec.Command(gdb, "-nx", "-batch", "-x", cmds)
-	timer := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
-	defer timer.Stop()
-	out, _ := cmd.CombinedOutput()
-	l.Close()
-	require.NoError(t, <-served, "%s", out)
-	text := string(out)
+`)
 	require.Contains(t, text, "Breakpoint 1, 0x")
 	require.Contains(t, text, "<ftor_f0>:\tcall ")
 	require.Contains(t, text, "ftor_f0 [ftoracle] (1) R")

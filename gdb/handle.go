@@ -177,11 +177,10 @@ func (s *Server) readMemory(text string) (string, error) {
 	}
 	size = min(size, maxPacket/2)
 	b := make([]byte, size)
-	mem := s.run.lab().Mem
 	for n := size; ; n /= 2 {
-		if mem.Read(addr, b[:n]) == nil {
+		if s.run.read(addr, b[:n]) == nil {
 			// The rest, byte by byte: what follows is less than was left off.
-			for n < size && mem.Read(addr+n, b[n:n+1]) == nil {
+			for n < size && s.run.read(addr+n, b[n:n+1]) == nil {
 				n++
 			}
 			b = b[:n]
@@ -306,6 +305,8 @@ func (s *Server) multi(p string) (string, error) {
 		return "vCont;c;C;s;S", nil
 	case strings.HasPrefix(p, "Cont;"):
 		return s.vCont(strings.Split(p[len("Cont;"):], ";"))
+	case strings.HasPrefix(p, "File:"):
+		return s.file(p[len("File:"):])
 	case strings.HasPrefix(p, "Kill;"):
 		s.closed = true
 		return "OK", nil

@@ -1,6 +1,9 @@
 package gdb
 
-import "ftemu/emu"
+import (
+	"ftemu/emu"
+	"ftemu/trampoline"
+)
 
 // An engine makes machines whose CPUs ask a run before each instruction.
 type engine struct {
@@ -72,8 +75,23 @@ func (c *cpu) Run(lim emu.Limits) emu.Stop {
 func (c *cpu) step() emu.Stop {
 	if g := c.gates.At(c.Regs().RIP); g != nil {
 		inner := g.Func
-		g.Func = func(emu.CPU) error { return inner(c) }
+		g.Func = func(emu.CPU) error { return c.run.takes(c, inner) }
 		defer func() { g.Func = inner }()
 	}
 	return c.CPU.Run(emu.Limits{Insns: 1})
+}
+
+// takes runs a gate and notes what function_graph takes from the stack in it. The
+// kernel's callbacks find their registers through rcx.
+func (r *Run) takes(c *cpu, gate emu.GateFunc) error {
+	graph, regs := r.lab().Graph, c.Regs().GPR[emu.RCX]
+	before := graph.Level(c.ID())
+	if err := gate(c); err != nil || graph.Level(c.ID()) <= before {
+		return err
+	}
+	slot, err := r.lab().Mem.ReadU64(regs + trampoline.RegsSP)
+	if err == nil {
+		r.taken[slot] = graph.Returns(c.ID())[0]
+	}
+	return err
 }

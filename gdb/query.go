@@ -11,7 +11,7 @@ func (s *Server) query(p string) (string, error) {
 	name, args, _ := strings.Cut(p, ":")
 	switch name {
 	case "qSupported":
-		return fmt.Sprintf("PacketSize=%x;QStartNoAckMode+;qXfer:features:read+;qXfer:threads:read+;"+
+		return fmt.Sprintf("PacketSize=%x;QStartNoAckMode+;qXfer:features:read+;qXfer:threads:read+;qXfer:exec-file:read+;"+
 			"swbreak+;hwbreak+;vContSupported+;ReverseStep+;ReverseContinue+", maxPacket), nil
 	case "QStartNoAckMode":
 		s.noAck = true
@@ -83,6 +83,8 @@ func (s *Server) transfer(args string) (string, error) {
 		text = targetXML
 	case f[0] == "threads" && f[2] == "":
 		text = s.threads()
+	case f[0] == "exec-file":
+		text = execFile
 	case f[0] == "features" || f[0] == "threads":
 		return "E00", nil // the protocol's word for an annex that is not there
 	default:

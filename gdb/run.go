@@ -1,7 +1,9 @@
 package gdb
 
 import (
+	"errors"
 	"iter"
+	"strings"
 	"sync/atomic"
 
 	"ftemu"
@@ -45,6 +47,8 @@ const maxEdits = 10_000
 // goroutine; only Interrupt may be called from others.
 type Run struct {
 	runner  *script.Runner
+	opt     ftemu.Options // as given
+	elf     []byte        // once it was asked for
 	restore func() error
 	next    func() (struct{}, bool)
 	halt    func() // ends the execution under way; nil: none is
@@ -62,6 +66,7 @@ type Run struct {
 
 	// wants tells whether to stop at the point that the run has come to.
 	wants       func(p point, h *hit) bool
+	taken       map[uint64]uint64 // the return addresses that function_graph took, by where they were
 	edits       []edit
 	points      points
 	interrupted atomic.Bool
@@ -70,7 +75,7 @@ type Run struct {
 // NewRun makes a run that stands at the first point of a scenario. opt's engine and
 // tracer are the run's to set.
 func NewRun(s *script.Script, opt ftemu.Options) (*Run, error) {
-	r := &Run{points: newPoints()}
+	r := &Run{opt: opt, points: newPoints(), taken: make(map[uint64]uint64)}
 	opt.Engine, opt.Tracer = engine{interp.New(), r}, r
 	runner, err := script.NewRunner(s, opt)
 	if err != nil {
@@ -212,6 +217,25 @@ func (r *Run) change(e edit) error {
 	}
 	return r.lab().Mem.Write(e.addr, e.data)
 }
+
+// read reads memory, and at a distance from the stacks what function_graph took
+// from there.
+func (r *Run) read(addr uint64, b []byte) error {
+	mem := r.lab().Mem
+	if reg, ok := mem.RegionAt(addr - takenDistance); ok && strings.HasPrefix(reg.Name, "stack of CPU") && len(b) > 0 {
+		if end := addr - takenDistance + uint64(len(b)); end > reg.Addr+reg.Size {
+			return errOutside
+		}
+		for i := range b {
+			a := addr - takenDistance + uint64(i)
+			b[i] = byte(r.taken[a&^7] >> (a & 7 * 8))
+		}
+		return nil
+	}
+	return mem.Read(addr, b)
+}
+
+var errOutside = errors.New("outside of a stack")
 
 func (r *Run) lab() *ftemu.Lab { return r.runner.Lab() }
 

@@ -15,6 +15,7 @@ type Server struct {
 	cpu    int    // which registers are asked about
 	last   stopped
 	closed bool
+	opened bool // the file of names
 }
 
 // NewServer makes a server that writes its packets to w.

@@ -41,7 +41,11 @@ func (c *gdbCmd) Run(a *app) error {
 	}
 	defer run.Close()
 	if c.ELF != "" {
-		if err := replaceFile(c.ELF, run.ELF()); err != nil {
+		elf, err := run.ELF()
+		if err != nil {
+			return err
+		}
+		if err := replaceFile(c.ELF, elf); err != nil {
 			return err
 		}
 	}
