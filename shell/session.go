@@ -152,7 +152,8 @@ func (s *Session) Load(file string, r io.Reader) error {
 }
 
 // Enter takes a line of the scenario, or a command of the shell. With an error
-// nothing has changed.
+// nothing has changed, and nothing has where the line was interrupted, which is
+// none.
 func (s *Session) Enter(text string) error {
 	words, err := script.Fields(text)
 	if err == nil && len(words) > 0 {
@@ -163,7 +164,10 @@ func (s *Session) Enter(text string) error {
 			return s.wrong("unknown verb %q; help lists the verbs", words[0])
 		}
 	}
-	return s.enter(text)
+	if err := s.enter(text); !errors.Is(err, errStopped) {
+		return err
+	}
+	return nil
 }
 
 // wrong is an error in the line to come.

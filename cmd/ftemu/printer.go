@@ -25,27 +25,32 @@ type printer interface {
 // A textPrinter prints for people.
 type textPrinter struct {
 	*transcript
-	header string
+	flags  *runFlags
 	mask   trace.Mask
 	runner *script.Runner
 	wants  int
 }
 
-func newTextPrinter(a *app, s *script.Script, c *runCmd, mask trace.Mask) *textPrinter {
-	p := &textPrinter{transcript: newTranscript(a, s.Steps), mask: mask}
-	p.explain = c.Explain
+func newTextPrinter(a *app, steps []script.Step, f *runFlags, mask trace.Mask) *textPrinter {
+	p := &textPrinter{transcript: newTranscript(a, steps), flags: f, mask: mask}
+	p.explain = f.Explain
+	return p
+}
+
+// header says what runs, and on what.
+func (f *runFlags) header(s *script.Script) string {
 	guestName := s.Guest.Name
 	if s.Guest.Module == guest.OracleModule {
 		guestName = "built-in"
 	}
-	p.header = fmt.Sprintf("%s: guest %s, engine %s, profile %s, design %s, seed %d", s.File, guestName, c.Engine, c.Profile, c.Design, c.Seed)
-	if c.Strategy != "breakpoint" {
-		p.header += ", strategy " + c.Strategy
+	text := fmt.Sprintf("%s: guest %s, engine %s, profile %s, design %s, seed %d", s.File, guestName, f.Engine, f.Profile, f.Design, f.Seed)
+	if f.Strategy != "breakpoint" {
+		text += ", strategy " + f.Strategy
 	}
-	if c.With != "" {
-		p.header += ", with " + c.With
+	if f.With != "" {
+		text += ", with " + f.With
 	}
-	return p
+	return text
 }
 
 func (p *textPrinter) tracer() trace.Tracer {
@@ -89,7 +94,7 @@ func (p *textPrinter) Write(b []byte) (int, error) {
 
 func (p *textPrinter) start(r *script.Runner) {
 	p.runner = r
-	for _, l := range wrap(p.header, p.width) {
+	for _, l := range wrap(p.flags.header(r.Script()), p.width) {
 		fmt.Fprintln(p.w, l)
 	}
 	fmt.Fprintln(p.w)

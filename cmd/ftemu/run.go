@@ -15,15 +15,20 @@ import (
 	"ftemu/trampoline/layout"
 )
 
-type runCmd struct {
+// runFlags say on what lines of a scenario run, and how it is shown.
+type runFlags struct {
 	kernelFlags
-	Engine   string `default:"interp" placeholder:"NAME" help:"Engine that executes the guest (default ${default}); 'ftemu engines' lists them."`
-	JSON     bool   `name:"json" help:"Print one JSON object for each line of the scenario, with the keys of the recordings."`
-	Seed     uint64 `default:"1" placeholder:"N" help:"Seed of the registers that a call leaves undefined (default ${default})."`
+	Engine  string `default:"interp" placeholder:"NAME" help:"Engine that executes the guest (default ${default}); 'ftemu engines' lists them."`
+	JSON    bool   `name:"json" help:"Print one JSON object for each line of the scenario, with the keys of the recordings."`
+	Seed    uint64 `default:"1" placeholder:"N" help:"Seed of the registers that a call leaves undefined (default ${default})."`
+	Explain bool   `help:"Print how each registration was decided, step by step."`
+}
+
+type runCmd struct {
+	runFlags
 	Trace    string `placeholder:"KIND,..." complete:"events" help:"Print events between the lines: 'ftemu help events' lists them."`
 	TraceOut string `placeholder:"FILE" complete:"*.txt *.trace *.json *.dat *.dot *.gv *.mmd *.mermaid" help:"Write what the tracers of the scenario noted, or the whole run, to a file: text (.txt, .trace), json (.json), dat (.dat), dot (.dot), mermaid (.mmd)."`
 	Format   string `placeholder:"NAME" help:"Form of --trace-out whatever the file is called: text, json, dat, dot or mermaid."`
-	Explain  bool   `help:"Print how each registration was decided, step by step."`
 	File     string `arg:"" help:"Scenario, or - for standard input."`
 }
 
@@ -52,7 +57,7 @@ func (c *runCmd) Run(a *app) error {
 	if c.JSON {
 		out = newJSONPrinter(a, c.Explain, mask)
 	} else {
-		out = newTextPrinter(a, s, c, mask)
+		out = newTextPrinter(a, s.Steps, &c.runFlags, mask)
 	}
 	opt.Tracer = out.tracer()
 	file, err := newTraceOut(c.TraceOut, c.Format)
@@ -82,7 +87,7 @@ func (c *runCmd) Run(a *app) error {
 }
 
 // options checks the flags that a lab is made by.
-func (c *runCmd) options() (ftemu.Options, error) {
+func (c *runFlags) options() (ftemu.Options, error) {
 	engine, err := engineByName(c.Engine)
 	if err != nil {
 		return ftemu.Options{}, err
@@ -150,16 +155,21 @@ func parseScenario(a *app, file string) (*script.Script, error) {
 		defer f.Close()
 		in, name, dir = f, file, filepath.Dir(file)
 	}
+	return script.Parse(name, in, filesIn(dir))
+}
+
+// filesIn loads what a scenario names from a folder.
+func filesIn(dir string) script.Options {
 	beside := func(path string) string {
 		if filepath.IsAbs(path) {
 			return path
 		}
 		return filepath.Join(dir, path)
 	}
-	return script.Parse(name, in, script.Options{
+	return script.Options{
 		LoadGuest: func(path string) (*guest.Image, error) {
 			return guest.LoadFile(beside(path), guest.LoadOptions{})
 		},
 		LoadTrampoline: func(path string) (trampoline.Maker, error) { return layout.Open(beside(path)) },
-	})
+	}
 }

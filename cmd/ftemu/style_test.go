@@ -40,7 +40,7 @@ func printed(t *testing.T, text string, colour bool, width int) string {
 	defer r.Close()
 	var out bytes.Buffer
 	a := &app{stdout: bufio.NewWriter(&out), colour: colour, width: width}
-	play(r, s, newTextPrinter(a, s, &runCmd{Engine: "interp", Explain: true}, 0))
+	play(r, s, newTextPrinter(a, s.Steps, &runFlags{Engine: "interp", Explain: true}, 0))
 	require.NoError(t, a.stdout.Flush())
 	return out.String()
 }
