@@ -68,7 +68,8 @@ func (c *benchCmd) print(a *app, t *tabwriter.Writer, result any, format string,
 func (c *benchCmd) table(a *app, title, columns string) *tabwriter.Writer {
 	t := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	if !c.JSON {
-		fmt.Fprintf(a.stdout, "%s\n\n", title)
+		a.say(title, style{}.plain)
+		fmt.Fprintln(a.stdout)
 		fmt.Fprintln(t, columns)
 	}
 	return t

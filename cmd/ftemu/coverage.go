@@ -83,10 +83,8 @@ func (c *coverage) sweep(code []byte, addr uint64, syms []guest.Symbol) {
 // file, what it makes of its code.
 func printCoverage(a *app, file, section string) error {
 	known := interp.Supported()
-	fmt.Fprintf(a.stdout, "interp knows %d instructions by name:\n", len(known))
-	for _, l := range wrap(strings.Join(known, " "), 78) {
-		fmt.Fprintf(a.stdout, "  %s\n", l)
-	}
+	a.say(fmt.Sprintf("interp knows %d instructions by name:", len(known)), style{}.plain)
+	hang(a.stdout, textWidth(a), "  ", 2, strings.Join(known, " "), style{}.plain)
 	if file == "" {
 		return nil
 	}
@@ -107,16 +105,17 @@ func printCoverage(a *app, file, section string) error {
 	}
 	executes, privileged, vector := c.classes[interp.Executes], c.classes[interp.Privileged], c.classes[interp.Vector]
 	row := func(n, of int, what string) {
-		fmt.Fprintf(a.stdout, "  %9d  %8.4f %%  %s\n", n, 100*float64(n)/float64(max(of, 1)), what)
+		hang(a.stdout, a.width, fmt.Sprintf("  %9d  %8.4f %%  ", n, 100*float64(n)/float64(max(of, 1))), 25, what, style{}.plain)
 	}
-	fmt.Fprintf(a.stdout, "\n%s, %s: %d instructions, int3 apart\n", file, where, c.total)
+	fmt.Fprintln(a.stdout)
+	a.say(fmt.Sprintf("%s, %s: %d instructions, int3 apart", file, where, c.total), style{}.plain)
 	row(executes, c.total, "are executed")
 	row(privileged, c.total, "are privileged, and stop the run")
 	row(vector, c.total, "are of the vector or floating-point units, and stop the run")
 	row(c.classes[interp.Missing], c.total, "are others that stop the run")
 	row(executes, c.total-privileged-vector, "of those neither privileged nor vector are executed")
 	if c.unscanned > 0 {
-		fmt.Fprintf(a.stdout, "  %d bytes behind what is no instruction were not looked at\n", c.unscanned)
+		hang(a.stdout, a.width, "  ", 2, fmt.Sprintf("%d bytes behind what is no instruction were not looked at", c.unscanned), style{}.plain)
 	}
 	names := slices.SortedFunc(maps.Keys(c.missing), func(x, y string) int {
 		return cmp.Or(cmp.Compare(c.missing[y], c.missing[x]), cmp.Compare(x, y))
@@ -127,9 +126,15 @@ func printCoverage(a *app, file, section string) error {
 	for i, n := range names {
 		names[i] = fmt.Sprintf("%s %d", n, c.missing[n])
 	}
-	fmt.Fprintln(a.stdout, "  others, with how often they occur:")
-	for _, l := range wrap(strings.Join(names, ", "), 74) {
-		fmt.Fprintf(a.stdout, "    %s\n", l)
-	}
+	hang(a.stdout, a.width, "  ", 2, "others, with how often they occur:", style{}.plain)
+	hang(a.stdout, textWidth(a), "    ", 4, strings.Join(names, ", "), style{}.plain)
 	return nil
+}
+
+// textWidth is the width of long texts, which have one also where the output has none.
+func textWidth(a *app) int {
+	if a.width == 0 {
+		return 80
+	}
+	return a.width
 }

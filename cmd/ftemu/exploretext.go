@@ -14,28 +14,30 @@ import (
 // summary says what was searched and what was found.
 func (c *exploreCmd) summary(a *app, s *script.Script, r *explore.Report) {
 	st := style{a.colour}
-	fmt.Fprintf(a.stdout, "%s: design %s, strategy %s, profile %s", s.File, c.Design, c.Strategy, c.Profile)
+	what := fmt.Sprintf("%s: design %s, strategy %s, profile %s", s.File, c.Design, c.Strategy, c.Profile)
 	if c.With != "" {
-		fmt.Fprintf(a.stdout, ", with %s", c.With)
+		what += ", with " + c.With
 	}
 	if c.Random != 0 {
-		fmt.Fprintf(a.stdout, ", seed %d", c.Random)
+		what += fmt.Sprintf(", seed %d", c.Random)
 	}
-	fmt.Fprintf(a.stdout, "\n%s, %s, %s deep, up to %s differing from running on\n",
-		counted(r.Executions, "execution"), counted(r.States, "state"), counted(r.Depth, "step"), counted(r.Deviations, "choice"))
+	a.say(what, st.plain)
+	a.say(fmt.Sprintf("%s, %s, %s deep, up to %s differing from running on",
+		counted(r.Executions, "execution"), counted(r.States, "state"), counted(r.Depth, "step"), counted(r.Deviations, "choice")), st.plain)
 	switch {
 	case r.Found != nil:
-		fmt.Fprintln(a.stdout, st.bad(fmt.Sprintf("%s: %s", r.Found.Property, r.Found.Text)))
-		fmt.Fprintf(a.stdout, "schedule %s\n", r.Found.Schedule)
+		a.say(fmt.Sprintf("%s: %s", r.Found.Property, r.Found.Text), st.bad)
+		a.say("schedule "+r.Found.Schedule, st.plain)
 		for _, p := range explore.Properties() {
 			if n := r.Counts[p]; c.All && n > 0 {
-				fmt.Fprintf(a.stdout, "%-14s%s, first %s\n", p, counted(n, "execution"), r.First[p].Schedule)
+				const cols = 14
+				hang(a.stdout, a.width, fmt.Sprintf("%-*s", cols, p), cols, fmt.Sprintf("%s, first %s", counted(n, "execution"), r.First[p].Schedule), st.plain)
 			}
 		}
 	case r.Exhaustive:
-		fmt.Fprintln(a.stdout, st.good("exhaustive: every property holds in every order"))
+		a.say("exhaustive: every property holds in every order", st.good)
 	default:
-		fmt.Fprintln(a.stdout, "not exhaustive, no finding; stopped by "+r.Stopped)
+		a.say("not exhaustive, no finding; stopped by "+r.Stopped, st.plain)
 	}
 }
 
@@ -105,11 +107,11 @@ func printTrace(a *app, tr *explore.Trace) {
 		}
 		fmt.Fprintln(a.stdout, strings.TrimRight(line, " "))
 	}
-	fmt.Fprintln(a.stdout, "locks held: T trampoline mutex, D direct_mutex, R regex_lock, L ftrace_lock, X text_mutex")
+	a.say("locks held: T trampoline mutex, D direct_mutex, R regex_lock, L ftrace_lock, X text_mutex", st.plain)
 	if tr.Found != nil {
-		fmt.Fprintln(a.stdout, st.bad(fmt.Sprintf("%s: %s", tr.Found.Property, tr.Found.Text)))
+		a.say(fmt.Sprintf("%s: %s", tr.Found.Property, tr.Found.Text), st.bad)
 	} else {
-		fmt.Fprintln(a.stdout, st.good("every property holds in this execution"))
+		a.say("every property holds in this execution", st.good)
 	}
 }
 

@@ -241,7 +241,7 @@ func (h *help) topic(t topic) {
 
 // verb says what a verb takes.
 func (h *help) verb(n *kong.Node) {
-	h.line(h.style.strong("ftemu") + strings.TrimPrefix(synopsis(n), "ftemu"))
+	hang(h.w, h.width, "", 0, synopsis(n), h.style.strong)
 	h.text("\n" + n.Help)
 	h.list("verbs", subverbs(n))
 	h.list("arguments", arguments(n))
@@ -316,7 +316,8 @@ func flags(n *kong.Node) []entry {
 }
 
 func (h *help) heading(title string) {
-	fmt.Fprintf(h.w, "\n%s\n", h.style.strong(title))
+	fmt.Fprintln(h.w)
+	hang(h.w, h.width, "", 0, title, h.style.strong)
 }
 
 func (h *help) list(title string, entries []entry) {
@@ -338,38 +339,27 @@ func (h *help) text(text string) {
 func (h *help) line(l string) {
 	body := strings.TrimLeft(l, " ")
 	indent := len(l) - len(body)
-	if indent == 0 {
-		h.broken("", "", l, 0)
-		return
-	}
 	word, text, ok := strings.Cut(body, "  ")
-	if !ok {
-		hang := indent + 2
-		lines := wrap(body, max(h.width-hang, minWrap))
-		fmt.Fprintf(h.w, "%*s%s\n", indent, "", lines[0])
-		for _, l := range lines[1:] {
-			fmt.Fprintf(h.w, "%*s%s\n", hang, "", l)
+	indent = min(indent, max(h.width-minWrap-2, 0))
+	if indent == 0 || !ok {
+		rest := indent
+		if indent > 0 {
+			rest += 2
+		}
+		for i, l := range wrap(body, max(h.width-rest, minWrap)) {
+			if i == 1 {
+				indent = rest
+			}
+			fmt.Fprintf(h.w, "%*s%s\n", indent, "", l)
 		}
 		return
 	}
 	text = strings.TrimLeft(text, " ")
-	hang := len(l) - len(text)
-	if h.width-hang < 2*minWrap {
-		fmt.Fprintf(h.w, "%*s%s\n", indent, "", h.style.fresh(word))
-		h.broken("", strings.Repeat(" ", indent+2), text, indent+2)
+	cols := len(l) - len(text)
+	if h.width-cols < 2*minWrap { // the list is read better with all words on lines of their own
+		hang(h.w, h.width, strings.Repeat(" ", indent), indent, word, h.style.fresh)
+		hang(h.w, h.width, strings.Repeat(" ", indent+2), indent+2, text, h.style.plain)
 		return
 	}
-	h.broken(fmt.Sprintf("%*s%s%*s", indent, "", h.style.fresh(word), hang-indent-len(word), ""), strings.Repeat(" ", hang), text, hang)
-}
-
-// broken prints text in lines; first stands before the first one, and rest
-// before the others, or before all where first is empty. Both have width columns.
-func (h *help) broken(first, rest, text string, width int) {
-	if first == "" {
-		first = rest
-	}
-	for _, l := range wrap(text, max(h.width-width, minWrap)) {
-		fmt.Fprintf(h.w, "%s%s\n", first, l)
-		first = rest
-	}
+	hang(h.w, h.width, fmt.Sprintf("%*s%s%*s", indent, "", h.style.fresh(word), cols-indent-len(word), ""), cols, text, h.style.plain)
 }

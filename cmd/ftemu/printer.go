@@ -94,9 +94,7 @@ func (p *textPrinter) Write(b []byte) (int, error) {
 
 func (p *textPrinter) start(r *script.Runner) {
 	p.runner = r
-	for _, l := range wrap(p.flags.header(r.Script()), p.width) {
-		fmt.Fprintln(p.w, l)
-	}
+	hang(p.w, p.width, "", 0, p.flags.header(r.Script()), p.style.plain)
 	fmt.Fprintln(p.w)
 }
 
@@ -112,9 +110,11 @@ func (p *textPrinter) after(res *script.Result) {
 func (p *textPrinter) end(failures int) {
 	switch {
 	case failures > 0:
-		fmt.Fprintf(p.w, "\n%s\n", p.style.bad("not as expected: "+counted(failures, "line")))
+		fmt.Fprintln(p.w)
+		hang(p.w, p.width, "", 0, "not as expected: "+counted(failures, "line"), p.style.bad)
 	case p.wants > 0:
-		fmt.Fprintf(p.w, "\n%s\n", p.style.good("as expected: "+counted(p.wants, "expectation")))
+		fmt.Fprintln(p.w)
+		hang(p.w, p.width, "", 0, "as expected: "+counted(p.wants, "expectation"), p.style.good)
 	}
 }
 

@@ -1,6 +1,16 @@
 package main
 
-import "strings"
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// What is printed for people keeps to the width in this way: text is broken at
+// spaces, and what stands left of it goes on a line of its own where there would
+// be too little room. Kept whole are tables, code with its bytes, events, lines of
+// scenarios and files (man, completion): broken, they could be neither compared
+// nor pasted. JSON has no width.
 
 // A style paints text for a terminal; the zero value leaves it plain.
 type style struct{ on bool }
@@ -42,4 +52,30 @@ func wrap(text string, width int) []string {
 		text = strings.TrimLeft(text[cut:], " ")
 	}
 	return append(lines, text)
+}
+
+// hang prints text to the right of what stands first, which has cols columns;
+// the lines that follow stand below the text. width is that of the output, 0 is
+// no limit.
+func hang(w io.Writer, width int, first string, cols int, text string, paint func(string) string) {
+	if width > 0 && width-cols < minWrap {
+		const indent = 2
+		if strings.TrimSpace(first) != "" {
+			fmt.Fprintln(w, strings.TrimRight(first, " "))
+		}
+		first, cols, text = strings.Repeat(" ", indent), indent, strings.TrimLeft(text, " ")
+	}
+	avail := 0
+	if width > 0 {
+		avail = width - cols
+	}
+	for _, l := range wrap(text, avail) {
+		fmt.Fprintln(w, first+paint(l))
+		first = strings.Repeat(" ", cols)
+	}
+}
+
+// say prints a paragraph.
+func (a *app) say(text string, paint func(string) string) {
+	hang(a.stdout, a.width, "", 0, text, paint)
 }

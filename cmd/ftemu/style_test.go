@@ -56,17 +56,3 @@ func TestColoursChangeNothingElse(t *testing.T) {
 	}
 	require.Equal(t, plain, painted)
 }
-
-func TestWidthIsRespected(t *testing.T) {
-	for _, width := range []int{20, 40, 80} {
-		for line := range strings.Lines(printed(t, conflict, false, width)) {
-			line = strings.TrimRight(line, "\n")
-			if len(line) <= width || width == 20 { // labels and names alone may need more than 20
-				continue
-			}
-			// What is wider is a line of the scenario with its answer, or one word.
-			last := line[strings.LastIndexByte(line, ' ')+1:]
-			require.True(t, line[0] != ' ' || len(last) > minWrap || strings.Contains(line, "begin"), "width %d: %q", width, line)
-		}
-	}
-}

@@ -67,7 +67,7 @@ func (c *trampolineCheckCmd) Run(a *app) error {
 	if c.JSON {
 		err = checkJSON(a.stdout, rep)
 	} else {
-		checkText(a.stdout, rep, style{a.colour})
+		checkText(a, rep)
 	}
 	if err != nil {
 		return err
@@ -76,38 +76,44 @@ func (c *trampolineCheckCmd) Run(a *app) error {
 }
 
 // checkText prints a report for people.
-func checkText(w io.Writer, rep *abi.Report, s style) {
-	fmt.Fprintf(w, "%s: %d bytes, %s, %s in each, seed %d\n", rep.Name, rep.Bytes, counted(len(rep.Cases), "case"), counted(rep.Rounds, "random state"), rep.Seed)
+func checkText(a *app, rep *abi.Report) {
+	w, s := a.stdout, style{a.colour}
+	row := func(first string, cols int, text string) { hang(w, a.width, first, cols, text, s.plain) }
+	a.say(fmt.Sprintf("%s: %d bytes, %s, %s in each, seed %d", rep.Name, rep.Bytes, counted(len(rep.Cases), "case"), counted(rep.Rounds, "random state"), rep.Seed), s.plain)
 	for _, v := range rep.Cases {
-		fmt.Fprintf(w, "  case: %s\n", v)
+		row("  case: ", 8, v)
 	}
-	fmt.Fprintf(w, "it promises: %s\n\n", promises(rep.Contract))
+	a.say("it promises: "+promises(rep.Contract), s.plain)
+	fmt.Fprintln(w)
 	for _, r := range abi.Rules() {
 		f := rep.Fault(r)
+		verdict := s.good("ok   ")
+		if f != nil {
+			verdict = s.bad("FAULT")
+		}
+		row(fmt.Sprintf("%s %-15s ", verdict, r), 22, r.Meaning())
 		if f == nil {
-			fmt.Fprintf(w, "%s %-15s %s\n", s.good("ok   "), r, r.Meaning())
 			continue
 		}
-		fmt.Fprintf(w, "%s %-15s %s\n", s.bad("FAULT"), r, r.Meaning())
 		for _, l := range [][2]string{
 			{"case", fmt.Sprintf("%s, state %d", f.Case, f.Round)}, {"at", f.Where}, {"expected", f.Expected}, {"found", f.Found},
 		} {
-			fmt.Fprintf(w, "        %-9s %s\n", l[0], strings.Join(strings.Fields(l[1]), " "))
+			row(fmt.Sprintf("        %-9s ", l[0]), 18, strings.Join(strings.Fields(l[1]), " "))
 		}
 		fmt.Fprintf(w, "        on entry\n%s        then\n%s", registers(f.Entry), registers(f.Regs))
 	}
 	fmt.Fprintln(w)
 	if len(rep.Unseen) == 0 {
-		fmt.Fprintln(w, "every byte of code was executed")
+		a.say("every byte of code was executed", s.plain)
 	}
 	for _, u := range rep.Unseen {
-		fmt.Fprintf(w, "not executed: +%#x, %s (%s)\n", u.Off, counted(int(u.Len), "byte"), strings.Join(strings.Fields(u.Text), " "))
+		a.say(fmt.Sprintf("not executed: +%#x, %s (%s)", u.Off, counted(int(u.Len), "byte"), strings.Join(strings.Fields(u.Text), " ")), s.plain)
 	}
 	if rep.Aligned != 0 {
-		fmt.Fprintf(w, "rsp at its calls, entered with an aligned stack: a multiple of %d\n", rep.Aligned)
+		a.say(fmt.Sprintf("rsp at its calls, entered with an aligned stack: a multiple of %d", rep.Aligned), s.plain)
 	}
 	if len(rep.Lost) > 0 {
-		fmt.Fprintf(w, "not promised, and changed when the original is entered: %s\n", strings.Join(rep.Lost, " "))
+		a.say("not promised, and changed when the original is entered: "+strings.Join(rep.Lost, " "), s.plain)
 	}
 }
 

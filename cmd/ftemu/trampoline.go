@@ -177,7 +177,9 @@ type trampolineListCmd struct {
 func (c *trampolineListCmd) Run(a *app) error {
 	for _, b := range trampoline.Builtins() {
 		if !c.JSON {
-			fmt.Fprintf(a.stdout, "%-20s %s\n%-20s options: %s\n", b.Name, b.Help, "", b.Options)
+			const cols = 21
+			hang(a.stdout, a.width, fmt.Sprintf("%-*s", cols, b.Name), cols, b.Help, style{}.plain)
+			hang(a.stdout, a.width, strings.Repeat(" ", cols), cols, "options: "+b.Options, style{}.plain)
 			continue
 		}
 		err := json.NewEncoder(a.stdout).Encode(struct {
@@ -244,7 +246,7 @@ func (c *trampolineFrameCmd) Run(a *app) error {
 	if c.JSON {
 		return frameJSON(a.stdout, f)
 	}
-	frameText(a.stdout, f)
+	frameText(a, f)
 	return nil
 }
 
@@ -281,7 +283,7 @@ func (c *trampolineCompareCmd) Run(a *app) error {
 	if c.JSON {
 		return costsJSON(a.stdout, costs)
 	}
-	costsText(a.stdout, costs)
+	costsText(a, costs)
 	return nil
 }
 

@@ -10,8 +10,10 @@ import (
 )
 
 // frameText draws a frame, the highest address first.
-func frameText(w io.Writer, f *abi.Frame) {
-	fmt.Fprintf(w, "%s: %#x bytes below the return slot, %#x with its calls\n\n", f.Name, f.Size, f.Deep)
+func frameText(a *app, f *abi.Frame) {
+	w := a.stdout
+	a.say(fmt.Sprintf("%s: %#x bytes below the return slot, %#x with its calls", f.Name, f.Size, f.Deep), style{}.plain)
+	fmt.Fprintln(w)
 	width := len("slot")
 	for _, p := range f.Parts {
 		width = max(width, len(p.Name))
@@ -70,7 +72,8 @@ func frameJSON(w io.Writer, f *abi.Frame) error {
 }
 
 // costsText prints a table, a column for each trampoline.
-func costsText(w io.Writer, costs []*abi.Cost) {
+func costsText(a *app, costs []*abi.Cost) {
+	w := a.stdout
 	rows := []struct {
 		name string
 		cell func(c *abi.Cost) string
@@ -110,7 +113,7 @@ func costsText(w io.Writer, costs []*abi.Cost) {
 		if saved == "" {
 			saved = "nothing"
 		}
-		fmt.Fprintf(w, "%s saves %s\n", c.Name, saved)
+		a.say(c.Name+" saves "+saved, style{}.plain)
 	}
 }
 

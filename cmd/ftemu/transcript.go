@@ -25,17 +25,24 @@ type transcript struct {
 
 // Columns of the transcript.
 const (
-	maxOpCol = 44 // longer lines push their answer to the right
-	labelCol = 10
-	minName  = 8
-	maxName  = 20 // longer names push what follows to the right
+	maxOpCol  = 44 // longer lines push their answer to the right
+	labelCol  = 10
+	minAnswer = 14 // columns for an answer and the gaps around it
+	minName   = 8
+	maxName   = 20 // longer names push what follows to the right
 )
 
 func newTranscript(a *app, steps []script.Step) *transcript {
 	r := &transcript{w: a.stdout, style: style{a.colour}, width: a.width, nameCol: minName}
 	for _, s := range steps {
 		r.lineCol = max(r.lineCol, len(fmt.Sprint(s.Line)))
-		if len(s.Text) <= maxOpCol {
+	}
+	most := maxOpCol
+	if a.width > 0 {
+		most = min(most, a.width-r.lineCol-minAnswer)
+	}
+	for _, s := range steps {
+		if len(s.Text) <= most {
 			r.opCol = max(r.opCol, len(s.Text))
 		}
 	}
@@ -78,10 +85,14 @@ func (t *transcript) answered(res *script.Result) {
 	if text, tone := res.Answer(); tone != script.Silent {
 		pad := max(t.opCol-len(res.Op), 0)
 		if !t.open { // events stand between
-			fmt.Fprintf(t.w, "%*s", t.lineCol+2, "")
-			pad = t.opCol
+			pad = t.lineCol + 2 + t.opCol
 		}
-		fmt.Fprintf(t.w, "%*s  %s\n", pad, "", t.paint(tone)(text))
+		if used := t.lineCol + 4 + max(t.opCol, len(res.Op)); t.width > 0 && used+len(text) > t.width {
+			t.closeLine()
+			hang(t.w, t.width, strings.Repeat(" ", t.indent()), t.indent(), text, t.paint(tone))
+		} else {
+			fmt.Fprintf(t.w, "%*s  %s\n", pad, "", t.paint(tone)(text))
+		}
 		t.open = false
 	}
 	t.closeLine()
@@ -169,13 +180,13 @@ func (t *transcript) sites(res *script.Result) {
 	for _, c := range res.Changes() {
 		switch {
 		case c.After == nil:
-			t.row("site", t.siteText(c.Before.Site, *c.Before), t.style.faint)
-			t.row("", fmt.Sprintf("%*s clean", t.nameCol, "->"), t.style.fresh)
+			t.code("site", t.siteText(c.Before.Site, *c.Before), t.style.faint)
+			t.code("", fmt.Sprintf("%*s clean", t.nameCol, "->"), t.style.fresh)
 		case all:
 		case c.Before == nil || c.Before.Bytes == c.After.Bytes:
 			t.site("site", c.After.Site, *c.After)
 		default:
-			t.row("site", t.siteText(c.After.Site, *c.Before), t.style.faint)
+			t.code("site", t.siteText(c.After.Site, *c.Before), t.style.faint)
 			t.site("", "->", *c.After)
 		}
 	}
@@ -196,7 +207,7 @@ func (t *transcript) site(label, name string, s script.SiteState) {
 	if name == "->" {
 		name = fmt.Sprintf("%*s", t.nameCol, name)
 	}
-	t.row(label, t.siteText(name, s), t.style.fresh)
+	t.code(label, t.siteText(name, s), t.style.fresh)
 	if s.Count == 0 && s.Flags == "" && s.Direct == "" {
 		return
 	}
@@ -237,7 +248,7 @@ func (t *transcript) shown(res *script.Result) {
 		t.row("bpf", fmt.Sprintf("%-*s %s; image of %d bytes, flags %s", t.nameCol, b.Fn, strings.Join(progs, ", "), b.ImageSize, script.OrNone(b.Flags)), t.style.plain)
 	}
 	for _, l := range res.EF {
-		t.row("enabled", l, t.style.plain)
+		t.code("enabled", l, t.style.plain)
 	}
 	if res.FtraceEnabled != nil {
 		t.row("sysctl", "kernel.ftrace_enabled is 0", t.style.plain)
@@ -246,12 +257,15 @@ func (t *transcript) shown(res *script.Result) {
 
 // row prints a label and a text behind it, broken where the width asks for it.
 func (t *transcript) row(label, text string, paint func(string) string) {
-	avail := 0
-	if t.width > 0 {
-		avail = max(t.width-t.indent()-labelCol, 1)
-	}
-	for _, l := range wrap(strings.TrimRight(text, " "), avail) {
-		fmt.Fprintf(t.w, "%*s%s%s\n", t.indent(), "", t.style.faint(fmt.Sprintf("%-*s", labelCol, label)), paint(l))
-		label = ""
-	}
+	t.rowOf(t.width, label, text, paint)
+}
+
+// code prints a label and code behind it, whole.
+func (t *transcript) code(label, text string, paint func(string) string) {
+	t.rowOf(0, label, text, paint)
+}
+
+func (t *transcript) rowOf(width int, label, text string, paint func(string) string) {
+	first := strings.Repeat(" ", t.indent()) + t.style.faint(label) + strings.Repeat(" ", max(labelCol-len(label), 0))
+	hang(t.w, width, first, t.indent()+labelCol, strings.TrimRight(text, " "), paint)
 }

@@ -43,8 +43,8 @@ func (c *versionCmd) Run(a *app) error {
 	if c.JSON {
 		return json.NewEncoder(a.stdout).Encode(thisVersion())
 	}
-	_, err := fmt.Fprintln(a.stdout, thisVersion())
-	return err
+	a.say(thisVersion().String(), style{}.plain)
+	return nil
 }
 
 // A versionFlag is --version of the program itself.

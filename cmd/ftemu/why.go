@@ -86,20 +86,13 @@ func (c *whyCmd) forJSON(ans why.Answer) why.Answer {
 func (c *whyCmd) write(a *app, ans why.Answer) {
 	s := style{on: a.colour}
 	row := func(label, text string, paint func(string) string) {
-		avail := 0
-		if a.width > 0 {
-			avail = max(a.width-whyIndent, 1)
-		}
-		for _, l := range wrap(text, avail) {
-			fmt.Fprintf(a.stdout, "%s%s\n", s.faint(fmt.Sprintf("%-*s", whyIndent, label)), paint(l))
-			label = ""
-		}
+		hang(a.stdout, a.width, s.faint(label)+strings.Repeat(" ", whyIndent-len(label)), whyIndent, text, paint)
 	}
 	name := ans.Func
 	if ans.Module != "" {
 		name += " [" + ans.Module + "]"
 	}
-	fmt.Fprintf(a.stdout, "%s, %s, %s\n", s.strong(name), ans.Kind, ans.Profile)
+	hang(a.stdout, a.width, s.strong(name)+", ", len(name)+2, fmt.Sprintf("%s, %s", ans.Kind, ans.Profile), s.plain)
 	row("listing", ans.Shows, s.plain)
 	for _, o := range ans.Outcomes {
 		paint := s.good
