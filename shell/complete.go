@@ -29,7 +29,7 @@ func (s *Session) Complete(text string, pos int) (head string, words []string, t
 	} else {
 		words = s.arguments(before[0], before[1:], partial)
 	}
-	if len(words) == 1 && tail == "" && !strings.ContainsAny(words[0][len(words[0])-1:], "=:/,") {
+	if len(words) == 1 && tail == "" && !strings.ContainsAny(words[0][len(words[0])-1:], "=:/,+-\"") {
 		words[0] += " "
 	}
 	return head, words, tail
@@ -77,10 +77,7 @@ func (s *Session) candidates(a alternative, partial, dir string) []string {
 	}
 	rest, ok := strings.CutPrefix(partial, a.text)
 	if !ok {
-		if !strings.HasPrefix(a.text, partial) {
-			return nil
-		}
-		rest = ""
+		return []string{a.text} // what it can be comes behind that
 	}
 	list := ""
 	if a.list {
@@ -88,9 +85,6 @@ func (s *Session) candidates(a alternative, partial, dir string) []string {
 		list, rest = rest[:i], rest[i:]
 	}
 	words := s.words(a.placeholder, rest, dir)
-	if len(words) == 0 && rest == "" && list == "" && a.text != "" {
-		return []string{a.text}
-	}
 	for i := range words {
 		words[i] = a.text + list + words[i]
 	}

@@ -106,7 +106,9 @@ func (c *shellCmd) enter(a *app, s *shell.Session, keys keyboard) error {
 		case err != nil:
 			return err
 		}
-		if err := s.Enter(text); err != nil {
+		err = s.Enter(text)
+		keys.typed() // what comes next is not about this line
+		if err != nil {
 			a.note(err)
 			if !keys.terminal() {
 				a.exit(statusBad)

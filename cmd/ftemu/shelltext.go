@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 
 	"ftemu/script"
@@ -17,7 +18,7 @@ func (c *shellCmd) display(a *app, keys keyboard) shell.Display {
 	if a.width > 0 {
 		p.opCol = max(0, min(p.opCol, a.width-p.indent()-maxAnswer))
 	}
-	return &textDisplay{p, keys}
+	return &textDisplay{p, a.stdout, keys}
 }
 
 // Columns of a session: what lines will come is not known.
@@ -30,6 +31,7 @@ const (
 // A textDisplay shows a session to people.
 type textDisplay struct {
 	*textPrinter
+	out  *bufio.Writer
 	keys keyboard
 }
 
@@ -49,6 +51,8 @@ func (d *textDisplay) Start(r *script.Runner) {
 func (d *textDisplay) Asked(s script.Step) {
 	d.retake()
 	d.asked(s)
+	// The line may run for a while. Who enters the next one sees an error.
+	_ = d.out.Flush()
 }
 
 func (d *textDisplay) Answered(res *script.Result) { d.after(res) }
