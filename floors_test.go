@@ -31,7 +31,8 @@ var floors = map[string]int{
 	"ftemu/gdb":        7,
 	"ftemu/shell":      7,
 	"ftemu/internal":   8, // what makes test data
-	"ftemu/cmd":        8,
+	"ftemu/report":     8,
+	"ftemu/cmd":        9,
 	"ftemu/bench":      7,
 	"ftemu/tools":      8,
 }

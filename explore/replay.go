@@ -24,6 +24,8 @@ type Trace struct {
 	Moves   []Move           `json:"moves"`
 	Found   *Violation       `json:"found,omitempty"`
 	Results []*script.Result `json:"results"` // of the threads' lines that ended, by thread
+	// Held are the locks that each thread holds behind the last move.
+	Held [][]string `json:"-"`
 }
 
 // Replay runs a schedule and returns what happened.
@@ -46,6 +48,11 @@ func Replay(s *script.Script, opt Options, sched Schedule) (*Trace, error) {
 	}
 	tr.Found = out.found
 	for _, t := range w.threads {
+		var held []string
+		for _, h := range t.locks {
+			held = append(held, h.lock.Name)
+		}
+		tr.Held = append(tr.Held, held)
 		tr.Results = append(tr.Results, t.results...)
 		if t.res != nil && (len(t.results) == 0 || t.results[len(t.results)-1] != t.res) {
 			tr.Results = append(tr.Results, t.res)
@@ -71,8 +78,8 @@ func (w *world) move(t *thread, c Choice) Move {
 	return m
 }
 
-// short abbreviates the name of a lock for narrow columns.
-func short(lock string) string {
+// LockLetter abbreviates the name of a lock for narrow columns.
+func LockLetter(lock string) string {
 	switch {
 	case strings.HasPrefix(lock, "trampoline mutex"):
 		return "T"
@@ -107,7 +114,7 @@ func (t *Trace) Columns() [][]string {
 		}
 		var locks []string
 		for _, l := range m.Locks {
-			locks = append(locks, short(l))
+			locks = append(locks, LockLetter(l))
 		}
 		row[len(row)-2] = strings.Join(locks, "")
 		row[len(row)-1] = strings.Join(m.Sites, ", ")

@@ -15,6 +15,7 @@ type cli struct {
 
 	Run        runCmd        `cmd:"" group:"run" help:"Run a scenario."`
 	Shell      shellCmd      `cmd:"" group:"run" help:"Run a scenario line by line as it is typed, and take lines back."`
+	Report     reportCmd     `cmd:"" group:"run" help:"Draw the run of a scenario as one page for a browser."`
 	Gdb        gdbCmd        `cmd:"" group:"run" help:"Let gdb look at the run of a scenario, forward and back."`
 	Sites      sitesCmd      `cmd:"" group:"look" help:"List the patchable sites of an object."`
 	Disasm     disasmCmd     `cmd:"" group:"look" help:"Disassemble an object, sites and relocations marked."`

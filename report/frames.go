@@ -1,0 +1,206 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"ftemu"
+	"ftemu/emu"
+	"ftemu/script"
+	"ftemu/trace"
+	"ftemu/trampoline"
+	"ftemu/trampoline/abi"
+	"ftemu/x86"
+)
+
+// A Tramp is a trampoline that a call went through.
+type Tramp struct {
+	ID, Name, Layout string
+	Kind             string // class
+	Line             string // the line that first went through it
+	LineID           string
+	Size             int // of its code, in bytes
+	Listing          string
+	Frame            *FramePicture
+
+	frame *abi.Frame
+	value map[int64]uint64 // what was stored last, by distance from the return slot
+}
+
+// frames watches the first passage through each trampoline: what it stores below
+// its return slot is its frame.
+type frames struct {
+	run    *script.Runner
+	cpus   map[int][]*watch
+	known  map[string]*Tramp
+	tramps []*Tramp
+	isAt   map[uint64]bool // whether a trampoline begins there, as of this line
+	fresh  []*Tramp        // of this line
+	lost   int
+}
+
+// A watch is a passage under way.
+type watch struct {
+	t          *Tramp
+	code       trampoline.Code
+	slots      []trampoline.Slot
+	entry      emu.Regs
+	slot       uint64 // address of the return slot; 0 before the first instruction
+	base       uint64 // rsp at the first call; 0 before
+	low        uint64 // lowest rsp or store
+	rbp        uint64
+	words      map[int64][]string
+	entryWords [2]uint64 // return slot and what is above it
+	returned   string    // what was called last
+}
+
+// begin is called before a line.
+func (f *frames) begin() {
+	f.isAt = make(map[uint64]bool)
+	f.fresh = nil
+}
+
+// trim is called behind a line: what was not left ends there.
+func (f *frames) trim() {
+	for cpu := range f.cpus {
+		for _, w := range f.cpus[cpu] {
+			w.finish()
+		}
+		delete(f.cpus, cpu)
+	}
+	for _, t := range f.fresh {
+		t.draw()
+	}
+}
+
+// trace shows an event.
+func (f *frames) trace(ev *trace.Event) {
+	switch ev.Kind {
+	case trace.Branch:
+		f.branch(ev)
+	case trace.Insn:
+		if len(f.cpus[ev.CPU]) > 0 {
+			f.insn(ev)
+		}
+	case trace.Gate:
+		for _, w := range f.cpus[ev.CPU] {
+			if w.own(ev.Addr) {
+				w.called(f.regs(ev.CPU), 8)
+				w.returned = ev.Name
+			}
+		}
+	case trace.Mem:
+		for _, w := range f.cpus[ev.CPU] {
+			w.store(f, ev)
+		}
+	}
+}
+
+func (f *frames) regs(cpu int) *emu.Regs { return f.run.Lab().Machine.CPU(cpu).Regs() }
+
+// branch begins to watch a trampoline that is entered for the first time.
+func (f *frames) branch(ev *trace.Event) {
+	for _, w := range f.cpus[ev.CPU] {
+		if w.own(ev.IP) && !w.own(ev.Addr) && w.base == 0 && ev.IP != w.code.Addr && w.isCall(ev.IP) {
+			w.called(f.regs(ev.CPU), 8)
+		}
+	}
+	at, asked := f.isAt[ev.Addr]
+	if !asked {
+		at = f.run.Lab().IsTrampoline(ev.Addr)
+		f.isAt[ev.Addr] = at
+	}
+	if !at {
+		return
+	}
+	f.isAt[ev.Addr] = false // once a line is enough
+	t, ok := f.run.Lab().TrampolineAt(ev.Addr)
+	if !ok {
+		return
+	}
+	if tr := f.add(ev.Addr, t); tr != nil {
+		w := &watch{t: tr, code: t.Code, slots: t.Frame, words: make(map[int64][]string)}
+		f.cpus[ev.CPU] = append(f.cpus[ev.CPU], w)
+	}
+}
+
+// add makes the entry of a trampoline; nil where it is known, or there are too many.
+func (f *frames) add(addr uint64, t ftemu.Trampoline) *Tramp {
+	name, kind := f.names(addr, t)
+	key := name + "|" + t.Code.Name
+	if t.Code.Frame != nil { // a BPF image: its trampoline may get another
+		key += string(t.Code.Bytes)
+	}
+	if f.known[key] != nil {
+		return nil
+	}
+	tr := &Tramp{Name: name, Layout: t.Code.Name, Kind: kind, Size: len(t.Code.Bytes), value: make(map[int64]uint64)}
+	f.known[key] = tr
+	if len(f.tramps) == maxTramps {
+		f.lost++
+		return nil
+	}
+	tr.ID = fmt.Sprintf("trampoline-%d", len(f.tramps)+1)
+	tr.Listing = t.Code.Listing(f.run.SymbolAt)
+	f.tramps, f.fresh = append(f.tramps, tr), append(f.fresh, tr)
+	return tr
+}
+
+// names says what a trampoline is called, and whose it is.
+func (f *frames) names(addr uint64, t ftemu.Trampoline) (name, kind string) {
+	lab := f.run.Lab()
+	if direct, ok := lab.DirectName(addr); ok {
+		return "direct trampoline " + direct, roleDirect
+	}
+	name, _, _ = f.run.SymbolAt(addr)
+	if t.Code.Frame != nil {
+		return "BPF image of " + strings.TrimPrefix(name, "bpf_trampoline:"), roleDirect
+	}
+	if id, ok := strings.CutPrefix(name, "tramp:"); ok {
+		return "trampoline of " + id, roleTramp
+	}
+	return name, roleTramp
+}
+
+// insn follows the stack pointer.
+func (f *frames) insn(ev *trace.Event) {
+	regs := f.regs(ev.CPU)
+	sp := regs.GPR[emu.RSP]
+	f.cpus[ev.CPU] = slices.DeleteFunc(f.cpus[ev.CPU], func(w *watch) bool {
+		switch {
+		case w.slot == 0 && ev.IP == w.code.Addr:
+			w.entry, w.slot, w.low = *regs, sp, sp
+			mem := f.run.Lab().Mem
+			w.entryWords[0], _ = mem.ReadU64(sp) // the call at the site has just written there
+			w.entryWords[1], _ = mem.ReadU64(sp + 8)
+			w.words[0] = nil
+		case w.slot != 0 && sp > w.slot:
+			w.finish()
+			return true
+		case w.own(ev.IP):
+			if sp < w.low {
+				w.low = sp
+				if w.base == 0 {
+					w.rbp = regs.GPR[emu.RBP]
+				}
+			}
+		}
+		return false
+	})
+}
+
+func (w *watch) own(ip uint64) bool { return ip-w.code.Addr < uint64(len(w.code.Bytes)) }
+
+// isCall tells whether the instruction is a call.
+func (w *watch) isCall(ip uint64) bool {
+	text, _, err := x86.Disasm(w.code.Bytes[ip-w.code.Addr:], ip, nil)
+	return err == nil && strings.HasPrefix(text, "call")
+}
+
+// called notes the frame at the first call; pushed is how far that has moved rsp.
+func (w *watch) called(regs *emu.Regs, pushed uint64) {
+	if w.base == 0 && w.slot != 0 {
+		w.base, w.rbp = regs.GPR[emu.RSP]+pushed, regs.GPR[emu.RBP]
+	}
+}

@@ -1,0 +1,118 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"ftemu/ftracecore"
+	"ftemu/script"
+	"ftemu/x86"
+)
+
+const (
+	siteLen = x86.SiteLen
+	opInt3  = 0xcc
+)
+
+// follow notes what the line changed: sites and ops. s is nil where the line is
+// not on the page.
+func (r *Recorder) follow(s *Step, st script.Step, res *script.Result) {
+	if res.Want != "" {
+		return
+	}
+	changes := res.Changes()
+	if strings.HasPrefix(res.Op, "begin ") {
+		changes = nil
+		for i := range res.Sites {
+			changes = append(changes, script.SiteChange{After: &res.Sites[i]})
+		}
+	}
+	for _, c := range changes {
+		var change Change
+		if c.Before != nil {
+			change.Site, change.Before = c.Before.Site, r.strip(*c.Before, nil)
+		}
+		if c.After != nil {
+			change.Site, change.After = c.After.Site, r.strip(*c.After, c.Before)
+		}
+		r.site(s, st, c, change)
+		if s != nil && !s.Brief && r.budgets.changes.take(1) {
+			s.Changes = append(s.Changes, change)
+		}
+	}
+	r.ops(s, res)
+}
+
+// site notes a change in the strip of its site.
+func (r *Recorder) site(s *Step, st script.Step, c script.SiteChange, change Change) {
+	ip := uint64(0)
+	if c.After != nil {
+		ip = c.After.IP
+	} else {
+		ip = c.Before.IP
+	}
+	site := r.sites[ip]
+	if site == nil {
+		site = &Site{ID: r.id("site-" + className(change.Site)), Name: change.Site}
+		r.sites[ip] = site
+		if len(r.page.Sites) == maxSites {
+			r.page.moreSites++
+		} else {
+			r.page.Sites = append(r.page.Sites, site)
+		}
+	}
+	if len(site.Rows) == maxSiteRows {
+		site.LeftOut++
+		return
+	}
+	row := SiteRow{Line: st.Text, Strip: change.After, Pokes: r.pokes[ip]}
+	if s != nil {
+		row.ID, row.Line = s.ID, s.Number
+	}
+	row.Text = cutTo(st.Text, 60)
+	if len(row.Pokes) == 1 {
+		row.Pokes = nil // the change itself
+	}
+	if row.Strip == nil { // nobody uses it any more: it is a nop again
+		clean := *c.Before
+		_ = r.run.Lab().Mem.Read(ip, clean.Bytes[:]) // mapped as long as the lab lives
+		clean.Count, clean.Flags, clean.Direct, clean.Target = 0, "", "", ""
+		row.Strip = r.strip(clean, c.Before)
+	}
+	site.Rows = append(site.Rows, row)
+}
+
+// strip draws a site; was is what it is compared with, nil for nothing.
+func (r *Recorder) strip(s script.SiteState, was *script.SiteState) *Strip {
+	out := &Strip{Text: s.Disasm(), Count: s.Count, Flags: strings.ReplaceAll(s.Flags, "|", " "), Direct: strings.TrimPrefix(s.Direct, "direct:")}
+	out.Kind = kindOf(s)
+	for i, b := range s.Bytes {
+		c := Cell{Hex: fmt.Sprintf("%02x", b)}
+		switch {
+		case was != nil && was.Bytes[i] != b:
+			c.Class = "new"
+		case s.Bytes == x86.Nop5:
+			c.Class = "nop"
+		}
+		out.Cells = append(out.Cells, c)
+	}
+	return out
+}
+
+// kindOf says whom a site leads to, by the flags of its record.
+func kindOf(s script.SiteState) string {
+	has := func(flag ftracecore.RecFlags) bool {
+		return strings.Contains("|"+s.Flags+"|", "|"+flag.String()+"|")
+	}
+	switch {
+	case s.Count == 0:
+		return "nop"
+	case has(ftracecore.RecIPModify) && has(ftracecore.RecDirect):
+		return "both"
+	case has(ftracecore.RecIPModify):
+		return "klp"
+	case has(ftracecore.RecDirect):
+		return "direct"
+	}
+	return "tracer"
+}
