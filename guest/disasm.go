@@ -15,19 +15,54 @@ import (
 // functions if it is "", as they are in memory: sites are nops. A comment marks
 // sites, padding and what the loader relocated.
 func (img *Image) WriteDisasm(w io.Writer, function string) error {
+	first := true
+	return img.disasm(function, func(f Symbol, rows []row) error {
+		if !first {
+			if _, err := fmt.Fprintln(w); err != nil {
+				return err
+			}
+		}
+		first = false
+		return writeRows(w, f, rows)
+	})
+}
+
+// An InsnInfo is an instruction of a listing.
+type InsnInfo struct {
+	IP    string   `json:"ip"` // hexadecimal, 0x in front
+	Func  string   `json:"func"`
+	Bytes string   `json:"bytes"` // hexadecimal
+	Text  string   `json:"text"`  // "" for padding
+	Notes []string `json:"notes"` // what WriteDisasm has in comments
+}
+
+// Disasm gives the instructions that WriteDisasm writes, in that order. An error
+// of each ends it.
+func (img *Image) Disasm(function string, each func(InsnInfo) error) error {
+	return img.disasm(function, func(f Symbol, rows []row) error {
+		for _, r := range rows {
+			in := InsnInfo{fmt.Sprintf("%#x", r.addr), f.Name, hex.EncodeToString(r.code), r.text, append([]string{}, r.comments...)}
+			if err := each(in); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (img *Image) disasm(function string, each func(Symbol, []row) error) error {
 	d := newDisasm(img)
 	found := false
 	for i, f := range d.funcs {
 		if function != "" && f.Name != function {
 			continue
 		}
-		if found {
-			if _, err := fmt.Fprintln(w); err != nil {
-				return err
-			}
-		}
 		found = true
-		if err := d.write(w, i); err != nil {
+		rows, err := d.rows(i)
+		if err == nil {
+			err = each(f, rows)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -102,40 +137,53 @@ func (d *disasm) end(i int) uint64 {
 
 // A row is a line of a listing.
 type row struct {
-	addr        uint64
-	bytes, text string
-	comments    []string
+	addr     uint64
+	code     []byte
+	text     string
+	comments []string
 }
 
-func (d *disasm) write(w io.Writer, i int) error {
+// rows are the instructions of function i, behind the padding in front of it.
+func (d *disasm) rows(i int) ([]row, error) {
 	f := d.funcs[i]
 	var rows []row
 	for _, p := range d.img.Padding {
 		if p.Func == f.Name && p.Offset < 0 && p.IP+uint64(-p.Offset) == f.Addr {
-			rows = append(rows, row{addr: p.IP, bytes: spaced(hex.EncodeToString(p.Bytes)), comments: []string{p.Kind.String()}})
+			rows = append(rows, row{addr: p.IP, code: p.Bytes, comments: []string{p.Kind.String()}})
 		}
 	}
 	for pc, end := f.Addr, d.end(i); pc < end; {
 		code, err := d.img.Bytes(pc, end-pc)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		text, n, err := x86.Disasm(code, pc, d.name)
 		if err != nil || n <= 0 {
 			n, text = 1, fmt.Sprintf(".byte %#02x", code[0])
 		}
-		rows = append(rows, row{addr: pc, bytes: fmt.Sprintf("% x", code[:n]), text: text, comments: d.comments(pc, uint64(n))})
+		rows = append(rows, row{addr: pc, code: code[:n], text: text, comments: d.comments(pc, uint64(n))})
 		pc += uint64(n)
+	}
+	return rows, nil
+}
+
+func writeRows(w io.Writer, f Symbol, rows []row) error {
+	// Only padding has no text, and long runs of one byte.
+	bytes := func(r row) string {
+		if r.text == "" {
+			return spaced(hex.EncodeToString(r.code))
+		}
+		return fmt.Sprintf("% x", r.code)
 	}
 	wide := [2]int{}
 	for _, r := range rows {
-		wide[0], wide[1] = max(wide[0], len(r.bytes)), max(wide[1], len(r.text))
+		wide[0], wide[1] = max(wide[0], len(bytes(r))), max(wide[1], len(r.text))
 	}
 	if _, err := fmt.Fprintf(w, "%016x <%s>:\n", f.Addr, f.Name); err != nil {
 		return err
 	}
 	for _, r := range rows {
-		line := fmt.Sprintf("  %016x  %-*s  %-*s", r.addr, wide[0], r.bytes, wide[1], r.text)
+		line := fmt.Sprintf("  %016x  %-*s  %-*s", r.addr, wide[0], bytes(r), wide[1], r.text)
 		if len(r.comments) > 0 {
 			line += "  # " + strings.Join(r.comments, "; ")
 		}

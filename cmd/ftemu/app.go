@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -48,6 +49,13 @@ func (a *app) fail(err error) {
 func (a *app) note(err error) {
 	a.stdout.Flush()
 	fmt.Fprintf(a.stderr, "ftemu: %v\n", err)
+}
+
+// encode prints v as a line of JSON. Characters of HTML stand for themselves.
+func (a *app) encode(v any) error {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
 }
 
 // close writes what is left and returns the exit status.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -58,7 +57,7 @@ func (c *benchCmd) wants(name string) bool {
 // first needed.
 func (c *benchCmd) print(a *app, t *tabwriter.Writer, result any, format string, args ...any) error {
 	if c.JSON {
-		return json.NewEncoder(a.stdout).Encode(result)
+		return a.encode(result)
 	}
 	_, err := fmt.Fprintf(t, format, args...)
 	return err

@@ -130,9 +130,7 @@ type conformPrinter interface {
 func (c *conformCmd) printer(a *app, files []conformFile) conformPrinter {
 	switch {
 	case c.JSON:
-		enc := json.NewEncoder(a.stdout)
-		enc.SetEscapeHTML(false)
-		return &conformJSON{enc}
+		return &conformJSON{a}
 	case c.KTAP:
 		return newConformKTAP(a.stdout, files)
 	}
@@ -181,7 +179,7 @@ func (p *conformText) diff(r conform.Result, d conform.Diff) {
 func (p *conformText) end(passed, failed int) { writeTotals(p.w, passed, failed) }
 
 // conformJSON prints an object for each recording.
-type conformJSON struct{ enc *json.Encoder }
+type conformJSON struct{ *app }
 
 type jsonDiff struct {
 	Line   int             `json:"line"`
@@ -217,7 +215,7 @@ func (p *conformJSON) result(r conform.Result) {
 	for _, s := range r.Steps {
 		obj.Steps = append(obj.Steps, jsonStep{s.Line, s.Op, rawJSON(s.Kernel), rawJSON(s.Ftemu)})
 	}
-	_ = p.enc.Encode(obj) // a failed write shows when the output is flushed
+	_ = p.encode(obj) // a failed write shows when the output is flushed
 }
 
 func rawJSON(s string) json.RawMessage {
@@ -228,7 +226,7 @@ func rawJSON(s string) json.RawMessage {
 }
 
 func (p *conformJSON) end(passed, failed int) {
-	_ = p.enc.Encode(struct {
+	_ = p.encode(struct {
 		Passed int `json:"passed"`
 		Failed int `json:"failed"`
 	}{passed, failed})

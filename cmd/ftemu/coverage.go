@@ -79,26 +79,57 @@ func (c *coverage) sweep(code []byte, addr uint64, syms []guest.Symbol) {
 	}
 }
 
-// printCoverage prints the instructions that the interpreter knows and, of a
-// file, what it makes of its code.
-func printCoverage(a *app, file, section string) error {
+// coverage prints the instructions that the interpreter knows and, of a file,
+// what it makes of its code.
+func (c *enginesCmd) coverage(a *app) error {
 	known := interp.Supported()
+	var found *coverage
+	if c.File != "" {
+		img, err := lookAt(c.File)
+		if err != nil {
+			return err
+		}
+		if found, err = cover(img, c.Section); err != nil {
+			return err
+		}
+		if found.total == 0 {
+			return errors.New(c.File + ": no instructions")
+		}
+	}
+	if c.JSON {
+		return a.encode(coverageJSON(known, c.File, found))
+	}
 	a.say(fmt.Sprintf("interp knows %d instructions by name:", len(known)), style{}.plain)
 	hang(a.stdout, textWidth(a), "  ", 2, strings.Join(known, " "), style{}.plain)
-	if file == "" {
-		return nil
+	if found != nil {
+		found.print(a, c.File, c.Section)
 	}
-	img, err := lookAt(file)
-	if err != nil {
-		return err
+	return nil
+}
+
+// coverageJSON is the object of --json; c is nil where there is no file.
+func coverageJSON(known []string, file string, c *coverage) any {
+	type code struct {
+		File         string         `json:"file"`
+		Instructions int            `json:"instructions"`
+		Executed     int            `json:"executed"`
+		Privileged   int            `json:"privileged"`
+		Vector       int            `json:"vector"`
+		Missing      map[string]int `json:"missing"`
+		Unscanned    int            `json:"unscanned_bytes"`
 	}
-	c, err := cover(img, section)
-	if err != nil {
-		return err
+	out := struct {
+		Known []string `json:"known"`
+		Code  *code    `json:"code,omitempty"`
+	}{Known: known}
+	if c != nil {
+		out.Code = &code{file, c.total, c.classes[interp.Executes], c.classes[interp.Privileged], c.classes[interp.Vector], c.missing, c.unscanned}
 	}
-	if c.total == 0 {
-		return errors.New(file + ": no instructions")
-	}
+	return out
+}
+
+// print prints what the interpreter makes of a file's code.
+func (c *coverage) print(a *app, file, section string) {
 	where := section
 	if where == "" {
 		where = "code"
@@ -121,14 +152,13 @@ func printCoverage(a *app, file, section string) error {
 		return cmp.Or(cmp.Compare(c.missing[y], c.missing[x]), cmp.Compare(x, y))
 	})
 	if len(names) == 0 {
-		return nil
+		return
 	}
 	for i, n := range names {
 		names[i] = fmt.Sprintf("%s %d", n, c.missing[n])
 	}
 	hang(a.stdout, a.width, "  ", 2, "others, with how often they occur:", style{}.plain)
 	hang(a.stdout, textWidth(a), "    ", 4, strings.Join(names, ", "), style{}.plain)
-	return nil
 }
 
 // textWidth is the width of long texts, which have one also where the output has none.

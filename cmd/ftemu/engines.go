@@ -32,6 +32,7 @@ func engineByName(name string) (emu.Engine, error) {
 }
 
 type enginesCmd struct {
+	JSON     bool   `name:"json" help:"Print one JSON object for each engine, or one with the coverage."`
 	Coverage bool   `help:"List the instructions that the interpreter knows and, of a file, how much of its code it executes."`
 	Section  string `default:".text" placeholder:"NAME" help:"Section of the file to look at (default ${default}); an empty name means all with code."`
 	File     string `arg:"" optional:"" complete:"*.o *.ko vmlinu*" help:"Kernel (vmlinuz, vmlinux), object or module for --coverage."`
@@ -41,11 +42,20 @@ type enginesCmd struct {
 func (c *enginesCmd) Run(a *app) error {
 	switch {
 	case c.Coverage:
-		return printCoverage(a, c.File, c.Section)
+		return c.coverage(a)
 	case c.File != "":
 		return errors.New("a file is for --coverage")
 	}
 	for i, e := range engines() {
+		if c.JSON {
+			if err := a.encode(struct {
+				Engine  string `json:"engine"`
+				Default bool   `json:"default"`
+			}{e.Name(), i == 0}); err != nil {
+				return err
+			}
+			continue
+		}
 		if i == 0 {
 			fmt.Fprintf(a.stdout, "%s (default)\n", e.Name())
 		} else {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -198,7 +197,7 @@ func (c *exploreCmd) one(a *app, s *script.Script, opt explore.Options, progress
 
 // printJSON prints a report as one object.
 func (c *exploreCmd) printJSON(a *app, file string, r *explore.Report) error {
-	return json.NewEncoder(a.stdout).Encode(struct {
+	return a.encode(struct {
 		File   string `json:"file"`
 		Design string `json:"design"`
 		*explore.Report
@@ -215,7 +214,7 @@ func (c *exploreCmd) replay(a *app, s *script.Script, opt explore.Options, sched
 		a.exit(statusDiff)
 	}
 	if c.JSON {
-		return json.NewEncoder(a.stdout).Encode(tr)
+		return a.encode(tr)
 	}
 	printTrace(a, tr)
 	return nil

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -40,9 +39,8 @@ func (c *sitesCmd) Run(a *app) error {
 		}
 	}
 	if c.JSON {
-		enc := json.NewEncoder(a.stdout)
 		for _, s := range img.SiteList() {
-			if err := enc.Encode(s); err != nil {
+			if err := a.encode(s); err != nil {
 				return err
 			}
 		}
@@ -53,6 +51,7 @@ func (c *sitesCmd) Run(a *app) error {
 }
 
 type disasmCmd struct {
+	JSON     bool   `name:"json" help:"Print one JSON object for each instruction."`
 	File     string `arg:"" complete:"*.o *.ko vmlinu*" help:"Object (.o), kernel module (.ko) or kernel (vmlinuz, vmlinux)."`
 	Function string `arg:"" optional:"" help:"Function to show; all if left out."`
 }
@@ -62,6 +61,9 @@ func (c *disasmCmd) Run(a *app) error {
 	img, err := lookAt(c.File)
 	if err != nil {
 		return err
+	}
+	if c.JSON {
+		return img.Disasm(c.Function, func(in guest.InsnInfo) error { return a.encode(in) })
 	}
 	return img.WriteDisasm(a.stdout, c.Function)
 }

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 
 	"ftemu/emu"
@@ -65,7 +63,7 @@ func (c *trampolineCheckCmd) Run(a *app) error {
 		a.exit(statusDiff)
 	}
 	if c.JSON {
-		err = checkJSON(a.stdout, rep)
+		err = checkJSON(a, rep)
 	} else {
 		checkText(a, rep)
 	}
@@ -167,15 +165,14 @@ type ruleJSON struct {
 }
 
 // checkJSON prints an object for each rule, and one for the whole.
-func checkJSON(w io.Writer, rep *abi.Report) error {
-	enc := json.NewEncoder(w)
+func checkJSON(a *app, rep *abi.Report) error {
 	for _, r := range abi.Rules() {
 		o := ruleJSON{Schema: trampolineSchema, Name: rep.Name, Rule: r.String(), OK: true}
 		if f := rep.Fault(r); f != nil {
 			o.OK, o.Case, o.State, o.At, o.Expected, o.Found = false, f.Case, &f.Round, f.Where, f.Expected, f.Found
 			o.Entry, o.Then = registersJSON(f.Entry), registersJSON(f.Regs)
 		}
-		if err := enc.Encode(o); err != nil {
+		if err := a.encode(o); err != nil {
 			return err
 		}
 	}
@@ -199,7 +196,7 @@ func checkJSON(w io.Writer, rep *abi.Report) error {
 	for _, u := range rep.Unseen {
 		sum.NotExecuted = append(sum.NotExecuted, unseen{u.Off, u.Len, u.Text})
 	}
-	return enc.Encode(sum)
+	return a.encode(sum)
 }
 
 // registersJSON gives registers as hexadecimal strings, by name.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -182,7 +181,7 @@ func (c *trampolineListCmd) Run(a *app) error {
 			hang(a.stdout, a.width, strings.Repeat(" ", cols), cols, "options: "+b.Options, style{}.plain)
 			continue
 		}
-		err := json.NewEncoder(a.stdout).Encode(struct {
+		err := a.encode(struct {
 			Schema  int      `json:"schema"`
 			Name    string   `json:"name"`
 			Help    string   `json:"help"`
@@ -216,7 +215,7 @@ func (c *trampolineShowCmd) Run(a *app) error {
 		_, err := a.stdout.WriteString(listing)
 		return err
 	}
-	return json.NewEncoder(a.stdout).Encode(struct {
+	return a.encode(struct {
 		*golden.File
 		Listing []string `json:"listing"`
 	}{t.golden(), strings.Split(strings.TrimSuffix(listing, "\n"), "\n")})
@@ -244,7 +243,7 @@ func (c *trampolineFrameCmd) Run(a *app) error {
 		return err
 	}
 	if c.JSON {
-		return frameJSON(a.stdout, f)
+		return frameJSON(a, f)
 	}
 	frameText(a, f)
 	return nil
@@ -281,7 +280,7 @@ func (c *trampolineCompareCmd) Run(a *app) error {
 		costs = append(costs, cost)
 	}
 	if c.JSON {
-		return costsJSON(a.stdout, costs)
+		return costsJSON(a, costs)
 	}
 	costsText(a, costs)
 	return nil
@@ -315,7 +314,7 @@ func (c *trampolineGoldenCmd) Run(a *app) error {
 			fmt.Fprintln(a.stdout, p)
 			continue
 		}
-		if err := json.NewEncoder(a.stdout).Encode(struct {
+		if err := a.encode(struct {
 			Schema int    `json:"schema"`
 			File   string `json:"file"`
 		}{trampolineSchema, p}); err != nil {

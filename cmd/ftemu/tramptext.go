@@ -1,9 +1,7 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 
 	"ftemu/trampoline/abi"
@@ -53,10 +51,9 @@ func frameMargin(f *abi.Frame) int {
 }
 
 // frameJSON prints an object for each part of a frame.
-func frameJSON(w io.Writer, f *abi.Frame) error {
-	enc := json.NewEncoder(w)
+func frameJSON(a *app, f *abi.Frame) error {
 	for _, p := range f.Parts {
-		if err := enc.Encode(struct {
+		if err := a.encode(struct {
 			Schema  int      `json:"schema"`
 			Name    string   `json:"name"`
 			Off     int64    `json:"off"`  // from rsp at the first call
@@ -118,10 +115,9 @@ func costsText(a *app, costs []*abi.Cost) {
 }
 
 // costsJSON prints an object for each trampoline.
-func costsJSON(w io.Writer, costs []*abi.Cost) error {
-	enc := json.NewEncoder(w)
+func costsJSON(a *app, costs []*abi.Cost) error {
 	for _, c := range costs {
-		if err := enc.Encode(struct {
+		if err := a.encode(struct {
 			Schema       int      `json:"schema"`
 			Name         string   `json:"name"`
 			Bytes        int      `json:"bytes"`

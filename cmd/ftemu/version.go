@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -41,7 +40,7 @@ type versionCmd struct {
 // Run prints the version.
 func (c *versionCmd) Run(a *app) error {
 	if c.JSON {
-		return json.NewEncoder(a.stdout).Encode(thisVersion())
+		return a.encode(thisVersion())
 	}
 	a.say(thisVersion().String(), style{}.plain)
 	return nil

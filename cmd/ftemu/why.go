@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -49,7 +48,7 @@ func (c *whyCmd) Run(a *app) error {
 	}
 	for _, ans := range answers {
 		if c.JSON {
-			if err := json.NewEncoder(a.stdout).Encode(c.forJSON(ans)); err != nil {
+			if err := a.encode(c.forJSON(ans)); err != nil {
 				return err
 			}
 			continue
