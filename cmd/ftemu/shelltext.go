@@ -100,6 +100,11 @@ func (d jsonDisplay) Answered(res *script.Result)    { d.after(res) }
 func (d jsonDisplay) End(failures int)               { d.end(failures) }
 func (d jsonDisplay) Snapshot() (restore func())     { return func() {} }
 func (d jsonDisplay) Say(command string, t []string) { _ = d.enc.Encode(said{Shell: command, Text: t}) }
+
 func (d jsonDisplay) Explain(res *script.Result) {
-	_ = d.enc.Encode(said{Shell: "why", Op: res.Op, explanation: &explanation{res.Decisions, res.Paragraphs()}})
+	text := make([]string, len(res.Why))
+	for i, err := range res.Why {
+		text[i] = script.Reason(res.RC, err)
+	}
+	_ = d.enc.Encode(said{Shell: "why", Text: text, Op: res.Op, explanation: &explanation{res.Decisions, res.Paragraphs()}})
 }
