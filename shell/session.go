@@ -19,15 +19,16 @@ import (
 
 // A Display shows what a session does.
 type Display interface {
-	// Start is called when the first lab is made, before its first line.
+	// Start is called when a lab was made, before its first line; not for one that
+	// takes the place of another.
 	Start(*script.Runner)
 	// Asked shows a line before it runs, Answered what it gave.
 	Asked(script.Step)
 	Answered(*script.Result)
 	// Explain shows at length why a line was refused.
 	Explain(*script.Result)
-	// Say shows the answer to a command of the shell, a row each.
-	Say(command string, rows []string)
+	// Say shows what the shell says to a command or a line, row by row.
+	Say(to string, rows []string)
 	// End is told at the end how many lines were not as expected.
 	End(failures int)
 	// Snapshot remembers what is shown differently after what was shown so far,
@@ -152,8 +153,8 @@ func (s *Session) Load(file string, r io.Reader) error {
 }
 
 // Enter takes a line of the scenario, or a command of the shell. With an error
-// nothing has changed, and nothing has where the line was interrupted, which is
-// none.
+// nothing has changed. Nor has it where the line was interrupted, which is no
+// error: the display was told.
 func (s *Session) Enter(text string) error {
 	words, err := script.Fields(text)
 	if err == nil && len(words) > 0 {
@@ -223,7 +224,7 @@ func (s *Session) run(l line, step script.Step) error {
 	if s.runner == nil {
 		r, err := s.opt.Lab(s.parser.Script())
 		if err != nil {
-			return err
+			return s.wrong("%w", err)
 		}
 		s.runner = r
 		s.opt.Display.Start(r)

@@ -134,7 +134,8 @@ func (e *editor) read(s *shell.Session) (string, error) {
 func (e *editor) close() {
 	e.liner.Close()
 	var b bytes.Buffer
-	if _, err := e.liner.WriteHistory(&b); err == nil && e.history != "" && os.MkdirAll(filepath.Dir(e.history), 0o700) == nil {
+	n, err := e.liner.WriteHistory(&b)
+	if err == nil && n > 0 && e.history != "" && os.MkdirAll(filepath.Dir(e.history), 0o700) == nil {
 		_ = replaceFile(e.history, b.Bytes())
 	}
 }

@@ -83,6 +83,7 @@ func (c *shellCmd) enter(a *app, s *shell.Session, keys keyboard) error {
 	if keys.terminal() {
 		stop := make(chan os.Signal, 1)
 		signal.Notify(stop, os.Interrupt)
+		defer close(stop)
 		defer signal.Stop(stop)
 		go func() {
 			for range stop {
