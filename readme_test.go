@@ -20,7 +20,7 @@ func TestSessions(t *testing.T) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			text, err := os.ReadFile(file)
 			require.NoError(t, err)
-			found := runSessions(t, string(text))
+			found := runSessions(t, string(text), "```console\n")
 			if os.Getenv("UPDATE_GOLDEN") != "" {
 				require.NoError(t, os.WriteFile(file, []byte(found), 0o666))
 			}
@@ -28,20 +28,35 @@ func TestSessions(t *testing.T) {
 	}
 }
 
-// runSessions returns text with the output of the commands in its console
-// blocks as it was, and fails where that differs.
-func runSessions(t *testing.T, text string) string {
+// TestGdbSessions does the same with the console blocks of docs/gdb.md that start gdb.
+func TestGdbSessions(t *testing.T) {
+	if _, err := exec.LookPath("gdb"); err != nil {
+		t.Skip("gdb is not installed")
+	}
+	const file = "docs/gdb.md"
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	found := runSessions(t, string(text), "```console gdb\n")
+	require.Contains(t, found, "```console gdb\n")
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		require.NoError(t, os.WriteFile(file, []byte(found), 0o666))
+	}
+}
+
+// runSessions returns text with the output of the commands in the blocks that begin
+// with mark as it was, and fails where that differs.
+func runSessions(t *testing.T, text, mark string) string {
 	var out strings.Builder
 	rest := text
 	for {
-		before, after, ok := strings.Cut(rest, "```console\n")
+		before, after, ok := strings.Cut(rest, mark)
 		out.WriteString(before)
 		if !ok {
 			return out.String()
 		}
 		block, next, ok := strings.Cut(after, "```\n")
 		require.True(t, ok, "a console block has no end")
-		out.WriteString("```console\n")
+		out.WriteString(mark)
 		for _, session := range strings.SplitAfter(block, "\n$ ") {
 			session = strings.TrimSuffix(session, "$ ")
 			command, want, _ := strings.Cut(strings.TrimPrefix(session, "$ "), "\n")

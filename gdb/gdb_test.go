@@ -67,7 +67,14 @@ func TestPackets(t *testing.T) {
 
 // TestForwardAndBack: each position has the same registers however it was come to.
 func TestForwardAndBack(t *testing.T) {
+	for _, every := range []uint64{1, 60, checkpointEvery} {
+		t.Run(fmt.Sprint(every), func(t *testing.T) { forwardAndBack(t, every) })
+	}
+}
+
+func forwardAndBack(t *testing.T, every uint64) {
 	run := newRun(t)
+	run.every = every
 	s := NewServer(run, &bytes.Buffer{})
 	var seen []string
 	for {
@@ -83,6 +90,34 @@ func TestForwardAndBack(t *testing.T) {
 	}
 	require.Equal(t, []string{"T05thread:1;replaylog:begin;", "T00thread:1;", "T05thread:1;replaylog:end;", "W00", "W00"},
 		answers(t, s, "bs", "c", "c", "c", "c"))
+}
+
+// TestBackward: from wherever it starts, going back stops where going forward
+// stopped before, however many checkpoints there are.
+func TestBackward(t *testing.T) {
+	var all [][]string
+	for _, every := range []uint64{1, 60, checkpointEvery} {
+		run := newRun(t)
+		run.every = every
+		s := NewServer(run, &bytes.Buffer{})
+		f0, ok := run.lab().Symbols.Lookup("ftor_f0")
+		require.True(t, ok)
+		sp := run.regs(0).GPR[emu.RSP]
+		answers(t, s, fmt.Sprintf("Z0,%x,1", f0), fmt.Sprintf("Z2,%x,5", f0), fmt.Sprintf("Z3,%x,8", sp), "c", "c")
+		var stops []string
+		for n := 0; answers(t, s, "c")[0] != "W00"; n++ {
+			require.Less(t, n, 200)
+		}
+		for run.pos > 0 {
+			require.Less(t, len(stops), 200)
+			a := answers(t, s, "bc")[0]
+			stops = append(stops, fmt.Sprintf("%d %s", run.pos, a))
+		}
+		require.Greater(t, len(stops), 4)
+		all = append(all, stops)
+	}
+	require.Equal(t, all[0], all[1])
+	require.Equal(t, all[0], all[2])
 }
 
 // TestPoints: break- and watchpoints stop the run both ways, and no byte changes.

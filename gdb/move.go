@@ -130,31 +130,33 @@ func (r *Run) backward() (stopped, error) {
 	if end == 0 {
 		return r.atBegin(), nil
 	}
-	if err := r.rewind(); err != nil {
-		return stopped{}, err
-	}
 	var found *stopped
 	var at uint64
-	cpu, interrupted := 0, false
-	r.move(func(p point, h *hit) bool {
-		if h != nil && r.pos > 0 {
-			found, at = &stopped{signal: sigTrap, cpu: cpu, detail: h.detail()}, r.pos-1
+	interrupted := false
+	// From checkpoint to checkpoint, the last one first.
+	for to := end; found == nil && to > 0 && !interrupted; {
+		if err := r.rewind(to - 1); err != nil {
+			return stopped{}, err
 		}
-		cpu = p.cpu
-		if r.pos == end {
-			return true
-		}
-		if s, stop := r.attention(p); stop {
-			found, at = &s, r.pos
-		}
-		if interrupted = r.interrupted.Load(); interrupted {
-			return true
-		}
-		return false
-	})
+		from := r.pos
+		r.move(func(p point, h *hit) bool {
+			if h != nil && r.pos > 0 {
+				found, at = &stopped{signal: sigTrap, detail: h.detail()}, r.pos-1
+			}
+			if r.pos == to {
+				return true
+			}
+			if s, stop := r.attention(p); stop {
+				found, at = &s, r.pos
+			}
+			interrupted = r.interrupted.Load()
+			return interrupted
+		})
+		to = from
+	}
 	r.interrupted.Store(false)
 	if interrupted {
-		found, at = &stopped{signal: sigInt, cpu: cpu}, end
+		found, at = &stopped{signal: sigInt}, end
 	}
 	if err := r.seek(at); err != nil {
 		return stopped{}, err

@@ -40,29 +40,49 @@ type edit struct {
 	data []byte
 }
 
+// progress says how far an execution is.
+type progress struct {
+	pos      uint64
+	here     point
+	line     int // index of the step that runs
+	failures int // expectations that were not met
+	applied  int // how many edits
+	crashed  bool
+}
+
+// A checkpoint is the state before a step, to come back to.
+type checkpoint struct {
+	progress
+	restore func() error
+}
+
+const (
+	// checkpointEvery is how many points are executed again at most rather than
+	// to keep another checkpoint, which takes some milliseconds.
+	checkpointEvery = 10_000
+	maxCheckpoints  = 500
+)
+
 // maxEdits bounds how much a client may change.
 const maxEdits = 10_000
 
 // A Run is a scenario that is executed under a debugger. It belongs to one
 // goroutine; only Interrupt may be called from others.
 type Run struct {
-	runner  *script.Runner
-	opt     ftemu.Options // as given
-	elf     []byte        // once it was asked for
-	restore func() error
-	next    func() (struct{}, bool)
-	halt    func() // ends the execution under way; nil: none is
+	runner      *script.Runner
+	opt         ftemu.Options // as given
+	elf         []byte        // once it was asked for
+	checkpoints []checkpoint  // by position, none ahead of the run; the first is the beginning
+	every       uint64        // how far checkpoints are apart at least
+	next        func() (struct{}, bool)
+	halt        func() // ends the execution under way; nil: none is
 
-	// The state of the execution under way.
-	yield    func(struct{}) bool // nil: it has not begun
-	halted   bool
-	line     int // index of the step that runs
-	failures int // expectations that were not met
-	pos      uint64
-	here     point
-	applied  int // how many edits
-	hit      *hit
-	over     bool // the execution has left its end
+	// The execution under way.
+	progress
+	yield  func(struct{}) bool // nil: it has not begun
+	halted bool
+	hit    *hit
+	over   bool // the execution has left its end
 
 	// wants tells whether to stop at the point that the run has come to.
 	wants       func(p point, h *hit) bool
@@ -75,13 +95,14 @@ type Run struct {
 // NewRun makes a run that stands at the first point of a scenario. opt's engine and
 // tracer are the run's to set.
 func NewRun(s *script.Script, opt ftemu.Options) (*Run, error) {
-	r := &Run{opt: opt, points: newPoints(), taken: make(map[uint64]uint64)}
+	r := &Run{opt: opt, points: newPoints(), every: checkpointEvery, taken: make(map[uint64]uint64)}
 	opt.Engine, opt.Tracer = engine{interp.New(), r}, r
 	runner, err := script.NewRunner(s, opt)
 	if err != nil {
 		return nil, err
 	}
-	r.runner, r.restore = runner, runner.Snapshot()
+	r.runner = runner
+	r.checkpoints = []checkpoint{{restore: runner.Snapshot()}}
 	r.begin()
 	if err := r.seek(0); err != nil {
 		r.Close()
@@ -108,41 +129,56 @@ func (r *Run) stop() {
 	}
 }
 
-// begin prepares an execution from the beginning.
+// begin prepares an execution from the last checkpoint.
 func (r *Run) begin() {
-	r.halted, r.line, r.failures, r.pos, r.applied, r.hit, r.over = false, 0, 0, 0, 0, nil, false
-	r.here, r.yield = point{}, nil
+	r.progress = r.checkpoints[len(r.checkpoints)-1].progress
+	r.halted, r.hit, r.over, r.yield = false, nil, false, nil
 	r.next, r.halt = iter.Pull(r.execute)
 }
 
-func (r *Run) rewind() error {
+// rewind goes back to the last checkpoint at or before a position.
+func (r *Run) rewind(pos uint64) error {
 	r.stop()
-	if err := r.restore(); err != nil {
+	n := len(r.checkpoints)
+	for r.checkpoints[n-1].pos > pos {
+		n--
+	}
+	r.checkpoints = r.checkpoints[:n]
+	if err := r.checkpoints[n-1].restore(); err != nil {
 		return err
 	}
 	r.begin()
 	return nil
 }
 
+// check makes a checkpoint before a step, if the last one is far.
+func (r *Run) check() {
+	n := len(r.checkpoints)
+	if r.pos-r.checkpoints[n-1].pos >= r.every && n < maxCheckpoints {
+		r.checkpoints = append(r.checkpoints, checkpoint{r.progress, r.runner.Snapshot()})
+	}
+}
+
 // execute runs the scenario. It stands still where yield is called.
 func (r *Run) execute(yield func(struct{}) bool) {
 	r.yield = yield
-	crashed := false
-	for i, s := range r.runner.Script().Steps {
-		if crashed && s.Wants() == "" {
+	steps := r.runner.Script().Steps
+	for ; r.line < len(steps); r.line++ {
+		s := steps[r.line]
+		if r.crashed && s.Wants() == "" {
+			r.line = len(steps)
 			break
 		}
-		r.line = i
+		r.check()
 		res := r.runner.Run(s)
 		if r.halted {
 			return
 		}
-		crashed = crashed || res.Oops != ""
+		r.crashed = r.crashed || res.Oops != ""
 		if res.Failed != "" {
 			r.failures++
 		}
 	}
-	r.line = len(r.runner.Script().Steps)
 	r.pass(point{kind: atEnd, cpu: r.here.cpu})
 }
 
@@ -185,7 +221,7 @@ func (r *Run) move(wants func(p point, h *hit) bool) {
 // seek goes to a position, forward or back.
 func (r *Run) seek(pos uint64) error {
 	if pos < r.pos || r.over {
-		if err := r.rewind(); err != nil {
+		if err := r.rewind(pos); err != nil {
 			return err
 		}
 	}
