@@ -198,6 +198,22 @@ func TestUndoFar(t *testing.T) {
 	require.True(t, s.Over())
 }
 
+// TestUndoTramp: a name that a line gave to a trampoline is free again, and the next
+// that gets it is its own.
+func TestUndoTramp(t *testing.T) {
+	s, d := newSession(t)
+	defer s.Close()
+	use := []string{"new d direct", "filter d f0", "direct_register d mine", "call f0 1 2"}
+	enter(t, s, append([]string{"tramp mine examples/layouts/lean.layout"}, use...)...)
+	lean := d.results
+	enter(t, s, "undo 9", "tramp mine examples/layouts/heed.layout")
+	enter(t, s, use...)
+	require.NotEqual(t, lean, d.results)
+	enter(t, s, "undo 9", "tramp mine examples/layouts/lean.layout")
+	enter(t, s, use...)
+	require.Equal(t, lean, d.results)
+}
+
 // TestManyLines: a long session keeps a bounded number of states.
 func TestManyLines(t *testing.T) {
 	s, _ := newSession(t)
