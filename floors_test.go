@@ -17,6 +17,7 @@ import (
 var floors = map[string]int{
 	"ftemu/trace":      0,
 	"ftemu/x86":        0,
+	"ftemu/files":      0,
 	"ftemu/graph":      0,
 	"ftemu/emu":        1,
 	"ftemu/guest":      2,
@@ -82,7 +83,7 @@ func TestImportsGoDown(t *testing.T) {
 }
 
 func TestFloorOf(t *testing.T) {
-	for path, want := range map[string]int{"ftemu": 5, "ftemu/emu/interp": 1, "ftemu/cmd/ftemu": 8} {
+	for path, want := range map[string]int{"ftemu": 5, "ftemu/emu/interp": 1, "ftemu/cmd/ftemu": 9} {
 		f, ok := floorOf(path)
 		require.True(t, ok, path)
 		require.Equal(t, want, f, path)

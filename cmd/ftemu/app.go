@@ -58,6 +58,22 @@ func (a *app) encode(v any) error {
 	return enc.Encode(v)
 }
 
+// open opens a file to read.
+func open(name string) (*os.File, error) {
+	if err := noDirectory(name); err != nil {
+		return nil, err
+	}
+	return os.Open(name)
+}
+
+// noDirectory is the error of a directory where a file is expected.
+func noDirectory(name string) error {
+	if fi, err := os.Stat(name); err == nil && fi.IsDir() {
+		return fmt.Errorf("%s: found a directory, expected a file", name)
+	}
+	return nil
+}
+
 // close writes what is left and returns the exit status.
 func (a *app) close() int {
 	if err := a.stdout.Flush(); err != nil && !errors.Is(err, os.ErrClosed) {

@@ -189,7 +189,7 @@ func offered(v *kong.Value, last string) []entry {
 			return slices.Contains(strings.Split(given, ","), e.name)
 		})))
 	}
-	return append(starting(last, out), files(last, patterns)...)
+	return append(starting(last, out), filesLike(last, patterns)...)
 }
 
 // lastOf divides a list into what stands before its last word, comma included,
@@ -210,9 +210,9 @@ func prefixed(prefix string, entries []entry) []entry {
 	return entries
 }
 
-// files lists the files of which the beginning is known and whose names match a
+// filesLike lists the files of which the beginning is known and whose names match a
 // pattern, and the directories on the way to others.
-func files(begun string, patterns []string) (out []entry) {
+func filesLike(begun string, patterns []string) (out []entry) {
 	if len(patterns) == 0 {
 		return nil
 	}

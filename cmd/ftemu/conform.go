@@ -104,7 +104,11 @@ func (c *conformCmd) read(a *app) ([]conformFile, error) {
 	var files []conformFile
 	found := false
 	for _, name := range c.Files {
-		recs, err := conform.ReadFile(name)
+		err := noDirectory(name)
+		var recs []conform.Recording
+		if err == nil {
+			recs, err = conform.ReadFile(name)
+		}
 		if err != nil {
 			a.fail(err)
 			continue

@@ -31,6 +31,9 @@ func engineByName(name string) (emu.Engine, error) {
 	return nil, fmt.Errorf("no engine %q in this build, expected %s%s", name, strings.Join(known, " or "), hint)
 }
 
+// defaultSection is the default of --section.
+const defaultSection = ".text"
+
 type enginesCmd struct {
 	JSON     bool   `name:"json" help:"Print one JSON object for each engine, or one with the coverage."`
 	Coverage bool   `help:"List the instructions that the interpreter knows and, of a file, how much of its code it executes."`
@@ -45,6 +48,8 @@ func (c *enginesCmd) Run(a *app) error {
 		return c.coverage(a)
 	case c.File != "":
 		return errors.New("a file is for --coverage")
+	case c.Section != defaultSection:
+		return errors.New("--section is for --coverage")
 	}
 	for i, e := range engines() {
 		if c.JSON {

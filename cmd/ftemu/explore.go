@@ -14,6 +14,9 @@ import (
 	"ftemu/script"
 )
 
+// defaultExecutions is the default of --executions.
+const defaultExecutions = 1000
+
 type exploreCmd struct {
 	kernelFlags
 	Engine     string   `default:"interp" placeholder:"NAME" help:"Engine that executes the guest (default ${default})."`
@@ -56,7 +59,13 @@ func (k *kernelFlags) apply(o *ftemu.Options) error {
 	if o.Strategy, err = patcher.ParseStrategy(k.Strategy); err != nil {
 		return err
 	}
-	return o.Make(k.With)
+	if err := o.Make(k.With); err != nil {
+		return err
+	}
+	if asked, _ := patcher.ParseStrategy(k.Strategy); asked != o.Strategy && asked != patcher.Breakpoint {
+		return fmt.Errorf("--strategy %s and --with %s: expected one of them", k.Strategy, k.With)
+	}
+	return nil
 }
 
 // Help is printed by explore --help.
@@ -97,8 +106,12 @@ func (c *exploreCmd) options() (explore.Options, error) {
 		Full: c.Full, Bound: 0, MaxStates: c.MaxStates, MaxSteps: c.MaxSteps, All: c.All || c.Designs, Workers: c.Workers,
 	}
 	switch {
-	case c.Bound < 0 || c.MaxStates < 0 || c.MaxSteps < 0 || c.Workers < 0 || c.Executions < 1 || c.PCT < 0:
+	case c.Bound < 0 || c.MaxStates < 0 || c.MaxSteps < 0 || c.Workers < 0 || c.PCT < 0:
 		return opt, errors.New("a bound below 0: expected 0 for none, or a number from 1 on")
+	case c.Executions < 1:
+		return opt, fmt.Errorf("--executions %d: expected a number from 1 on", c.Executions)
+	case c.Executions != defaultExecutions && c.Random == 0:
+		return opt, errors.New("--executions needs --random")
 	case c.PCT > 0 && c.Random == 0:
 		return opt, errors.New("--pct needs --random")
 	case c.Designs && (c.Random != 0 || c.Replay != "" || c.With != ""):

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -153,7 +154,19 @@ func usageError(err error) error {
 	case strings.HasPrefix(text, "unknown flag ") && !strings.Contains(text, "did you mean"):
 		return fmt.Errorf("%s: %s, expected one that 'ftemu help %s' lists", verb, text, verb)
 	}
-	return fmt.Errorf("%s: %w", verb, err)
+	return fmt.Errorf("%s: %s", verb, plainValue(text))
+}
+
+var (
+	noValue  = regexp.MustCompile(`^(--[a-z-]+): expected \w+ value but got "EOL" .*`)
+	likeFlag = regexp.MustCompile(`^(--[a-z-]+): expected \w+ value but got "(.*)" \(.*flag\).*`)
+)
+
+// plainValue puts what the parser says about a flag's value in plain words.
+func plainValue(text string) string {
+	text = noValue.ReplaceAllString(text, "$1: expected a value behind it")
+	text = likeFlag.ReplaceAllString(text, "$1: found $2, which looks like a flag, expected a value: $1=$2 if it is one")
+	return strings.NewReplacer("a valid 64 bit uint", "a number from 0 on", "a valid 64 bit int", "a whole number", " but got ", ", found ").Replace(text)
 }
 
 // verbPath is the words that lead to a verb.

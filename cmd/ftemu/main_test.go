@@ -25,6 +25,10 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       os.Getenv("UPDATE_GOLDEN") != "",
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "damage": damage},
 		Condition: func(cond string) (bool, error) {
+			if file, ok := strings.CutPrefix(cond, "exists:"); ok {
+				_, err := os.Stat(file)
+				return err == nil, nil
+			}
 			_, err := engineByName(cond)
 			return err == nil, nil
 		},

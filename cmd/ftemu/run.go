@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"ftemu"
@@ -148,7 +147,7 @@ func parseScenario(a *app, file string) (*script.Script, error) {
 	var in io.Reader = a.stdin
 	name, dir := "stdin", "."
 	if file != "-" {
-		f, err := os.Open(file)
+		f, err := open(file)
 		if err != nil {
 			return nil, err
 		}

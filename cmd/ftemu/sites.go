@@ -14,6 +14,9 @@ const placeholderBase = 0xffffffff82000000
 
 // lookAt loads an object or a kernel to look at, not to run.
 func lookAt(file string) (*guest.Image, error) {
+	if err := noDirectory(file); err != nil {
+		return nil, err
+	}
 	return guest.LoadFile(file, guest.LoadOptions{Extern: guest.Placeholders(placeholderBase)})
 }
 

@@ -2,14 +2,13 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"ftemu/files"
 	"ftemu/ftracecore"
 	"ftemu/script"
 	"ftemu/script/chain"
@@ -140,28 +139,8 @@ func (o *traceOut) write(a *app) error {
 	return nil
 }
 
-// replaceFile writes a file; where that fails the old one stays. What is no
-// ordinary file, a pipe for example, is written to.
-func replaceFile(file string, content []byte) error {
-	if fi, err := os.Stat(file); err == nil && !fi.Mode().IsRegular() {
-		f, err := os.OpenFile(file, os.O_WRONLY, 0)
-		if err != nil {
-			return err
-		}
-		_, err = f.Write(content)
-		return errors.Join(err, f.Close())
-	}
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // fails once it has its name
-	_, err = f.Write(content)
-	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), file)
-}
+// replaceFile writes a file; where that fails the old one stays.
+func replaceFile(file string, content []byte) error { return files.Replace(file, content) }
 
 // A tracefsSink is the file trace of tracefs.
 type tracefsSink struct {

@@ -132,6 +132,9 @@ func builtinInfo(name string) (trampoline.BuiltinInfo, bool) {
 
 // openOwn opens a layout or an object.
 func openOwn(name string) (trampoline.Maker, error) {
+	if err := noDirectory(name); err != nil {
+		return nil, err
+	}
 	m, err := layout.Open(name)
 	if errors.Is(err, os.ErrNotExist) && !strings.ContainsAny(name, "./:") {
 		return nil, fmt.Errorf("no built-in trampoline and no file %q; 'ftemu trampoline list' lists the built-in ones", name)

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"ftemu/ftracecore"
@@ -62,7 +61,7 @@ func (c *whyCmd) read(a *app) (*listing.Listing, error) {
 	var in io.Reader = a.stdin
 	name := "<stdin>"
 	if c.Listing != "-" {
-		f, err := os.Open(c.Listing)
+		f, err := open(c.Listing)
 		if err != nil {
 			return nil, err
 		}

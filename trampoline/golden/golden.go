@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 
+	"ftemu/files"
 	"ftemu/trampoline"
 	"ftemu/x86"
 )
@@ -107,7 +108,7 @@ func (f *File) Write(dir, listing string) (paths []string, err error) {
 		ext  string
 		data []byte
 	}{{".json", append(data, '\n')}, {".lst", []byte(listing)}} {
-		if err := os.WriteFile(base+out.ext, out.data, 0o666); err != nil {
+		if err := files.Replace(base+out.ext, out.data); err != nil {
 			return nil, err
 		}
 		paths = append(paths, base+out.ext)
