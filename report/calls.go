@@ -2,6 +2,8 @@ package report
 
 import (
 	"strings"
+
+	"ftemu/trace"
 )
 
 // The roles of code in a call, in the order of lanes.
@@ -29,6 +31,7 @@ var roles = [...]struct{ role, name string }{
 // A slice is a time during which one piece of code ran, or what it called.
 type slice struct {
 	name, role string
+	kind       string // class
 	cpu, depth int
 	from, to   uint64
 	open       bool
@@ -68,9 +71,9 @@ func (s *slicer) Begin(cpu int, name, category string) bool {
 	} else if len(c.open[cpu]) == 0 {
 		category = roleCaller
 	}
-	now := s.clock.Now() - c.from
+	x := slice{name: name, role: category, kind: (*Recorder)(s).kindAt(name, category), cpu: cpu, depth: len(c.open[cpu]), from: s.now(false), open: true}
 	c.open[cpu] = append(c.open[cpu], len(c.slices))
-	c.slices = append(c.slices, slice{name: name, role: category, cpu: cpu, depth: len(c.open[cpu]) - 1, from: max(now, 1) - 1, open: true})
+	c.slices = append(c.slices, x)
 	return true
 }
 
@@ -82,9 +85,38 @@ func (s *slicer) End(cpu int) {
 	}
 	open := c.open[cpu]
 	x := &c.slices[open[len(open)-1]]
-	x.to, x.open = s.clock.Now()-c.from, false
+	x.to, x.open = s.now(true), false
 	c.open[cpu] = open[:len(open)-1]
 }
+
+// now is the time at which a slice begins or ends: before the instruction that is
+// about to execute, or behind the branch that has. A gate is looked at when it
+// has been counted: it began before that.
+func (s *slicer) now(end bool) uint64 {
+	now := s.clock.Now() - s.call.from
+	if s.last == trace.Branch || end && s.last != trace.Insn {
+		return now
+	}
+	return max(now, 1) - 1
+}
+
+// kindAt says whose a callback or a trampoline is.
+func (r *Recorder) kindAt(name, role string) string {
+	if role == roleTramp {
+		name = strings.TrimPrefix(name, trampOf)
+	} else if role != roleCallback {
+		return role
+	}
+	for _, o := range r.run.Lab().Core.Ops() {
+		if o.Name == name {
+			return opsKind(o.Flags)
+		}
+	}
+	return kindTracer
+}
+
+// trampOf begins the name of an ops' own trampoline.
+const trampOf = "trampoline of "
 
 // codeAt names code by its address: what the page calls it, its role, and where
 // it begins.
@@ -104,11 +136,11 @@ func (r *Recorder) codeAt(addr uint64) (name, role string, start uint64) {
 			role = roleDirect
 		}
 		if id, ok := strings.CutPrefix(name, "tramp:"); ok {
-			name = "trampoline of " + id
+			name = trampOf + id
 		}
 	default:
 		role = roleFunction
-		if p := r.run.Place(start); p != "" && !strings.HasPrefix(p, "0x") {
+		if p := r.run.Place(addr); !strings.HasPrefix(p, "0x") {
 			name = p
 		}
 	}

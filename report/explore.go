@@ -89,6 +89,15 @@ func Explore(ctx context.Context, s *script.Script, opt explore.Options, command
 	return e, nil
 }
 
+// Explored adds what running the threads in every order gave.
+func (p *Page) Explored(e *Exploration) {
+	p.Exploration = e
+	if e.Property != "" {
+		p.Bad = true
+		p.Verdict += " In some order of its threads the property " + e.Property + " does not hold."
+	}
+}
+
 // execution draws one execution. Of a long one the end is what matters.
 func (e *Exploration) execution(tr *explore.Trace) {
 	held := locksHeld(tr)

@@ -29,12 +29,12 @@ type Box struct {
 
 // Measures of a frame, in pixels at the natural size.
 const (
-	frameWidth   = 920
+	frameWidth   = 896
 	wordHeight   = 20.0 // of 8 bytes
 	mostHeight   = 1600.0
 	textHeight   = 15.0
 	nameChars    = 24
-	contentChars = 42
+	contentChars = 50
 )
 
 // draw makes the picture.

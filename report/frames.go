@@ -52,7 +52,7 @@ type watch struct {
 	rbp        uint64
 	words      map[int64][]string
 	entryWords [2]uint64 // return slot and what is above it
-	returned   string    // what was called last
+	returned   string    // what was called last, as long as rax holds its value
 }
 
 // begin is called before a line.
@@ -62,7 +62,8 @@ func (f *frames) begin() {
 }
 
 // trim is called behind a line: what was not left ends there.
-func (f *frames) trim() {
+// It returns the trampolines that the line was the first to go through.
+func (f *frames) trim() []*Tramp {
 	for cpu := range f.cpus {
 		for _, w := range f.cpus[cpu] {
 			w.finish()
@@ -72,6 +73,7 @@ func (f *frames) trim() {
 	for _, t := range f.fresh {
 		t.draw()
 	}
+	return f.fresh
 }
 
 // trace shows an event.
@@ -82,13 +84,6 @@ func (f *frames) trace(ev *trace.Event) {
 	case trace.Insn:
 		if len(f.cpus[ev.CPU]) > 0 {
 			f.insn(ev)
-		}
-	case trace.Gate:
-		for _, w := range f.cpus[ev.CPU] {
-			if w.own(ev.Addr) {
-				w.called(f.regs(ev.CPU), 8)
-				w.returned = ev.Name
-			}
 		}
 	case trace.Mem:
 		for _, w := range f.cpus[ev.CPU] {
@@ -102,8 +97,11 @@ func (f *frames) regs(cpu int) *emu.Regs { return f.run.Lab().Machine.CPU(cpu).R
 // branch begins to watch a trampoline that is entered for the first time.
 func (f *frames) branch(ev *trace.Event) {
 	for _, w := range f.cpus[ev.CPU] {
-		if w.own(ev.IP) && !w.own(ev.Addr) && w.base == 0 && ev.IP != w.code.Addr && w.isCall(ev.IP) {
-			w.called(f.regs(ev.CPU), 8)
+		if w.own(ev.IP) && !w.own(ev.Addr) && w.isCall(ev.IP) {
+			w.returned = f.run.Place(ev.Addr)
+			if name, off, ok := f.run.SymbolAt(ev.Addr); ok && off == 0 {
+				w.returned = name
+			}
 		}
 	}
 	at, asked := f.isAt[ev.Addr]
@@ -135,7 +133,11 @@ func (f *frames) add(addr uint64, t ftemu.Trampoline) *Tramp {
 	if f.known[key] != nil {
 		return nil
 	}
-	tr := &Tramp{Name: name, Layout: t.Code.Name, Kind: kind, Size: len(t.Code.Bytes), value: make(map[int64]uint64)}
+	layout := t.Code.Name
+	if t.Code.Frame != nil || layout == name {
+		layout = ""
+	}
+	tr := &Tramp{Name: name, Layout: strings.TrimPrefix(layout, "direct "), Kind: kind, Size: len(t.Code.Bytes), value: make(map[int64]uint64)}
 	f.known[key] = tr
 	if len(f.tramps) == maxTramps {
 		f.lost++
@@ -151,16 +153,30 @@ func (f *frames) add(addr uint64, t ftemu.Trampoline) *Tramp {
 func (f *frames) names(addr uint64, t ftemu.Trampoline) (name, kind string) {
 	lab := f.run.Lab()
 	if direct, ok := lab.DirectName(addr); ok {
-		return "direct trampoline " + direct, roleDirect
+		return "direct trampoline " + direct, kindDirect
 	}
 	name, _, _ = f.run.SymbolAt(addr)
 	if t.Code.Frame != nil {
-		return "BPF image of " + strings.TrimPrefix(name, "bpf_trampoline:"), roleDirect
+		fn := strings.TrimPrefix(name, "bpf_trampoline:")
+		if at, ok := lab.Symbols.Lookup(fn); ok {
+			fn = f.run.Place(at)
+		}
+		return "BPF image of " + fn, kindDirect
 	}
 	if id, ok := strings.CutPrefix(name, "tramp:"); ok {
-		return "trampoline of " + id, roleTramp
+		return trampOf + id, f.kind(id)
 	}
-	return name, roleTramp
+	return name, kindTracer
+}
+
+// kind says whose the trampoline of an ops is.
+func (f *frames) kind(id string) string {
+	for _, o := range f.run.Lab().Core.Ops() {
+		if o.Name == id {
+			return opsKind(o.Flags)
+		}
+	}
+	return kindTracer
 }
 
 // insn follows the stack pointer.
@@ -179,6 +195,12 @@ func (f *frames) insn(ev *trace.Event) {
 			w.finish()
 			return true
 		case w.own(ev.IP):
+			if w.base == 0 && w.isCall(ev.IP) {
+				w.base, w.rbp = sp, regs.GPR[emu.RBP]
+			}
+			if w.setsRAX(ev) {
+				w.returned = ""
+			}
 			if sp < w.low {
 				w.low = sp
 				if w.base == 0 {
@@ -198,9 +220,11 @@ func (w *watch) isCall(ip uint64) bool {
 	return err == nil && strings.HasPrefix(text, "call")
 }
 
-// called notes the frame at the first call; pushed is how far that has moved rsp.
-func (w *watch) called(regs *emu.Regs, pushed uint64) {
-	if w.base == 0 && w.slot != 0 {
-		w.base, w.rbp = regs.GPR[emu.RSP]+pushed, regs.GPR[emu.RBP]
+// setsRAX tells whether an instruction loads rax.
+func (w *watch) setsRAX(ev *trace.Event) bool {
+	if w.returned == "" {
+		return false
 	}
+	text, _, err := x86.Disasm(w.code.Bytes[ev.IP-w.code.Addr:], ev.IP, nil)
+	return err == nil && (strings.HasSuffix(text, "%rax") || strings.HasSuffix(text, "%eax")) && !strings.HasPrefix(text, "push")
 }

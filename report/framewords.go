@@ -15,6 +15,9 @@ import (
 // frame, in bytes.
 const maxFrame = 4096
 
+// maxSmall is the largest value that several registers may well hold by chance.
+const maxSmall = 1<<32 - 1
+
 // store notes what the trampoline stores in its frame.
 func (w *watch) store(f *frames, ev *trace.Event) {
 	if w.slot == 0 || !ev.Write || !w.own(ev.IP) || ev.Addr > w.slot+8 || w.slot-ev.Addr > maxFrame && ev.Addr < w.slot {
@@ -25,9 +28,6 @@ func (w *watch) store(f *frames, ev *trace.Event) {
 		return // return addresses of its calls
 	}
 	off := int64(ev.Addr - w.slot)
-	if w.base == 0 && w.isCall(ev.IP) {
-		return
-	}
 	text := w.describe(f, ev)
 	if !slices.Contains(w.words[off], text) {
 		w.words[off] = append(w.words[off], text)
@@ -60,6 +60,11 @@ func (w *watch) describe(f *frames, ev *trace.Event) string {
 		return "return address of the traced function"
 	case v-(w.slot-maxFrame) < 2*maxFrame:
 		return fmt.Sprintf("address of entry rsp%+#x", int64(v-w.slot))
+	}
+	for i, name := range emu.RegNames {
+		if v > maxSmall && v == w.entry.GPR[i] { // saved by way of another register
+			return name
+		}
 	}
 	if name, off, ok := f.run.SymbolAt(v); ok {
 		if off != 0 {

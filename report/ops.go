@@ -13,7 +13,8 @@ import (
 type opsState struct {
 	name, tramp string
 	flags       ftracecore.OpsFlags
-	place       int // on the list, from 1; 0: not on it
+	place       int  // on the list, from 1; 0: not on it
+	direct      bool // the script has made it to be direct
 }
 
 // opsNow lists the ops: those on the list in its order, then those of the
@@ -27,6 +28,10 @@ func (r *Recorder) opsNow(res *script.Result) []opsState {
 		if o := r.run.Ops(s.ID); o != nil && !slices.ContainsFunc(out, func(x opsState) bool { return x.name == o.Name }) {
 			out = append(out, r.opsState(o, 0))
 		}
+	}
+	for _, s := range res.Ops {
+		i := slices.IndexFunc(out, func(x opsState) bool { return x.name == s.ID })
+		out[i].direct = s.Func != nil
 	}
 	return out
 }
@@ -86,7 +91,11 @@ func (r *Recorder) opsRow(t *Ops, o opsState, was ftracecore.OpsFlags, state str
 		t.LeftOut++
 		return
 	}
-	row := OpsRow{Name: cutTo(o.name, 60), Tramp: o.tramp, State: state, Kind: opsKind(o.flags | was)}
+	kind := opsKind(o.flags | was)
+	if o.direct {
+		kind = kindDirect
+	}
+	row := OpsRow{Name: cutTo(o.name, 60), Tramp: o.tramp, State: state, Kind: kind}
 	if o.place > 0 {
 		row.Place = strconv.Itoa(o.place)
 	}
@@ -108,12 +117,19 @@ func (r *Recorder) opsRow(t *Ops, o opsState, was ftracecore.OpsFlags, state str
 	t.Rows = append(t.Rows, row)
 }
 
+// Kinds of users, as classes.
+const (
+	kindTracer = "tracer"
+	kindKlp    = "klp"
+	kindDirect = "direct"
+)
+
 func opsKind(f ftracecore.OpsFlags) string {
 	switch {
 	case f&ftracecore.OpsIPModify != 0:
-		return "klp"
+		return kindKlp
 	case f&ftracecore.OpsDirect != 0:
-		return "direct"
+		return kindDirect
 	}
-	return "tracer"
+	return kindTracer
 }

@@ -17,7 +17,7 @@ type Page struct {
 	Steps       []*Step
 	Sites       []*Site
 	Tramps      []*Tramp
-	Exploration *Exploration
+	Exploration *Exploration // nil where nothing was explored; see Explored
 	End         End
 	LeftOut     []string // sentences about what was left out
 	wasDead     bool

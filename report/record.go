@@ -32,6 +32,7 @@ type Recorder struct {
 
 	clock   trace.Clock
 	calls   trace.Calls
+	last    trace.Kind // of the event that is looked at
 	call    *recording
 	pokes   map[uint64][]Poke // of this line, by site
 	poked   int
@@ -64,6 +65,7 @@ func (r *Recorder) Trace(ev *trace.Event) {
 	}
 	r.frames.trace(ev)
 	r.clock.Tick(ev)
+	r.last = ev.Kind
 	switch ev.Kind {
 	case trace.Poke:
 		r.poke(ev)
@@ -139,14 +141,31 @@ func (r *Recorder) After(st script.Step, res *script.Result) {
 		if s != nil {
 			j.ID = s.ID
 		}
-		j.Answer, _ = res.Answer()
-		if res.Oops != "" {
-			j.Answer = "oops"
-		}
-		j.Answer = cut(j.Answer)
+		j.Answer = cut(trouble(res))
 		r.page.Jumps = append(r.page.Jumps, j)
 	}
-	r.frames.trim()
+	for _, t := range r.frames.trim() {
+		if s != nil {
+			t.Line, t.LineID = s.Number, s.ID
+		}
+	}
+}
+
+// trouble says in a few words what is to be looked at.
+func trouble(res *script.Result) string {
+	switch answer, _ := res.Answer(); {
+	case res.Oops != "":
+		return "oops"
+	case res.Want != "" || res.RC < 0:
+		return answer
+	case len(res.Warnings) > 0:
+		return "warning in " + res.Warnings[0].Func
+	}
+	var rcs []string
+	for _, c := range res.API {
+		rcs = append(rcs, script.RetText(c.RC))
+	}
+	return strings.Join(rcs, ", then ")
 }
 
 // count counts a line, and answers "bad" where something is to be looked at.
@@ -216,9 +235,9 @@ func (r *Recorder) leftOut() {
 	b := r.budgets
 	say(b.lines.lost, "%s of the scenario ran and %s shown: the page has room for %s.", counted(b.lines.lost, "more line"), isNot(b.lines.lost), grouped(maxLines))
 	say(b.detailed.lost, "%s shown with the answer alone.", counted(b.detailed.lost, "line")+isAre(b.detailed.lost))
-	say(b.slices.lost, "%s of the time lines left out, of %s executed.", counted(b.slices.lost, "slice")+isAre(b.slices.lost), counted(int(r.clock.Now()), "instruction"))
-	say(b.changes.lost, "%s of sites left out below lines.", counted(b.changes.lost, "change")+isAre(b.changes.lost))
-	say(b.ops.lost, "%s of tables of ops left out.", counted(b.ops.lost, "row")+isAre(b.ops.lost))
-	say(b.steps.lost, "%s of decisions left out.", counted(b.steps.lost, "step")+isAre(b.steps.lost))
+	say(b.slices.lost, "%s left out of the time lines; %s were executed.", counted(b.slices.lost, "slice")+isAre(b.slices.lost), counted(int(r.clock.Now()), "instruction"))
+	say(b.changes.lost, "%s left out below lines.", counted(b.changes.lost, "site change")+isAre(b.changes.lost))
+	say(b.ops.lost, "%s left out of the tables.", counted(b.ops.lost, "ops row")+isAre(b.ops.lost))
+	say(b.steps.lost, "%s left out.", counted(b.steps.lost, "decision step")+isAre(b.steps.lost))
 	say(r.frames.lost, "%s used and not drawn.", counted(r.frames.lost, "more trampoline")+" was")
 }

@@ -110,9 +110,9 @@ func kindOf(s script.SiteState) string {
 	case has(ftracecore.RecIPModify) && has(ftracecore.RecDirect):
 		return "both"
 	case has(ftracecore.RecIPModify):
-		return "klp"
+		return kindKlp
 	case has(ftracecore.RecDirect):
-		return "direct"
+		return kindDirect
 	}
-	return "tracer"
+	return kindTracer
 }

@@ -15,6 +15,7 @@ func (r *Recorder) line(st script.Step, wrong bool) *Step {
 		r.rest(st.Line, false)
 	}
 	if !r.budgets.lines.take(1) {
+		r.next = max(r.next, st.Line)
 		return nil
 	}
 	s := &Step{Text: cut(st.Text)}
@@ -27,10 +28,24 @@ func (r *Recorder) line(st script.Step, wrong bool) *Step {
 		}
 		r.next = st.Line
 	} else {
+		if r.next == 0 { // an implied begin stands behind the head of the file
+			s.Comment = r.comments(r.head() + 1)
+			r.next = r.head()
+		}
 		s.ID = r.id("line-" + className(strings.Fields(st.Text + " x")[0]))
 	}
 	r.page.Steps = append(r.page.Steps, s)
 	return s
+}
+
+// head is how many lines stand above the first that is not a comment.
+func (r *Recorder) head() int {
+	for n := 1; n <= len(r.source); n++ {
+		if text := r.sourceLine(n); text != "" && text[0] != '#' {
+			return n - 1
+		}
+	}
+	return len(r.source)
 }
 
 // id makes an anchor that no other line has.
@@ -200,7 +215,7 @@ func (r *Recorder) why(res *script.Result) *Why {
 	if len(w.Paragraphs) == 0 && len(w.Decisions) == 0 {
 		return nil
 	}
-	if res.RC < 0 && !r.opened {
+	if len(w.Paragraphs) > 0 && !r.opened {
 		w.Open, r.opened = true, true
 	}
 	return w

@@ -29,14 +29,13 @@ type Lane struct {
 
 // A Bar is one slice.
 type Bar struct {
-	X, Y, W, H   float64
-	Role         string
-	Label        string
-	LX, LY       float64
-	Inside       bool // the label stands in the bar
-	Title        string
-	low, high    float64 // what it takes of its row, label included
-	slice, inRow int
+	X, Y, W, H float64
+	Kind       string // class
+	Label      string
+	LX, LY     float64
+	Inside     bool // the label stands in the bar
+	Title      string
+	low, high  float64 // what it takes of its row, label included
 }
 
 // A Tick is a mark of the axis.
@@ -56,9 +55,9 @@ type CallRow struct {
 // Measures of a time line, in units of its picture, which are pixels at its
 // natural size.
 const (
-	lineWidth  = 920
+	lineWidth  = 896
 	laneNames  = 92  // for the names of lanes
-	rightEdge  = 908 // where bars end
+	rightEdge  = 884 // where bars end
 	rowHeight  = 22
 	barHeight  = 16
 	laneGap    = 8
@@ -99,12 +98,11 @@ func (r *Recorder) timeline(s *Step, res *script.Result) *Timeline {
 func (t *Timeline) lane(role, name string, slices []slice, scale float64, y int) int {
 	var ends []float64 // of what stands in each row of the lane
 	first := len(t.Bars)
-	for i, s := range slices {
+	for _, s := range slices {
 		if s.role != role {
 			continue
 		}
 		b := place(s, scale)
-		b.slice = i
 		row := 0
 		for ; row < len(ends) && ends[row]+labelSpace > b.low; row++ {
 		}
@@ -114,7 +112,6 @@ func (t *Timeline) lane(role, name string, slices []slice, scale float64, y int)
 		ends[row] = b.high
 		b.Y = float64(y + row*rowHeight)
 		b.LY = b.Y + 12
-		b.inRow = row
 		t.Bars = append(t.Bars, b)
 	}
 	if first == len(t.Bars) {
@@ -128,7 +125,7 @@ func (t *Timeline) lane(role, name string, slices []slice, scale float64, y int)
 // place gives a slice its bar and its label: inside, or else to the right, or to
 // the left where the picture ends.
 func place(s slice, scale float64) Bar {
-	b := Bar{X: laneNames + float64(s.from)*scale, H: barHeight, Role: s.role, Label: cutTo(s.name, mostLabel)}
+	b := Bar{X: laneNames + float64(s.from)*scale, H: barHeight, Kind: s.kind, Label: cutTo(s.name, mostLabel)}
 	b.W = max(float64(s.to-min(s.from, s.to))*scale, minBar)
 	b.X = min(b.X, rightEdge-b.W)
 	b.Title = fmt.Sprintf("%s %s: instructions %s to %s", s.role, cutTo(s.name, 80), grouped(int(s.from)), grouped(int(s.to)))

@@ -56,9 +56,11 @@ func (c *reportCmd) Run(a *app) error {
 		return err
 	}
 	if len(s.Threads()) > 0 && c.MaxStates > 0 {
-		if page.Exploration, err = c.explore(a, s, opt); err != nil {
+		e, err := c.explore(a, s, opt)
+		if err != nil {
 			return err
 		}
+		page.Explored(e)
 	}
 	return c.write(a, page)
 }
