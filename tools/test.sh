@@ -34,6 +34,10 @@ install_packages() {
 	command -v gdb >/dev/null || want+=(gdb)
 	command -v chromium >/dev/null || want+=(chromium)
 	command -v dot >/dev/null || want+=(graphviz)
+	command -v zsh >/dev/null || want+=(zsh)
+	command -v fish >/dev/null || want+=(fish)
+	command -v groff >/dev/null || want+=(groff)
+	command -v mandoc >/dev/null || want+=(mandoc)
 	[ ${#want[@]} = 0 ] && return 0
 	if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 		echo "missing: ${want[*]}; they cannot be installed here without root and apt-get"

@@ -141,9 +141,7 @@ func helpWords(root *kong.Node, words []string) []entry {
 	}
 	out := subverbs(node)
 	if node == root {
-		for _, t := range topics() {
-			out = append(out, entry{name: t.name, text: t.about})
-		}
+		out = append(out, topicIndex().entries...)
 	}
 	return out
 }

@@ -22,7 +22,7 @@ type exploreCmd struct {
 	Engine     string   `default:"interp" placeholder:"NAME" help:"Engine that executes the guest (default ${default})."`
 	Properties string   `placeholder:"NAME,..." complete:"properties" help:"Check only these properties; see below."`
 	Bound      int      `placeholder:"N" help:"Largest number of choices that differ from letting threads run on."`
-	Random     uint64   `placeholder:"SEED" help:"Make executions by chance instead of all of them."`
+	Random     *uint64  `placeholder:"SEED" help:"Make executions by chance instead of all of them."`
 	Executions int      `default:"1000" placeholder:"N" help:"How many executions --random makes (default ${default})."`
 	PCT        int      `name:"pct" placeholder:"D" help:"With --random: priorities that change at D-1 points (PCT) instead of even chances."`
 	Replay     string   `placeholder:"SCHEDULE" help:"Make the one execution that a schedule describes, and print it."`
@@ -110,11 +110,11 @@ func (c *exploreCmd) options() (explore.Options, error) {
 		return opt, errors.New("a bound below 0: expected 0 for none, or a number from 1 on")
 	case c.Executions < 1:
 		return opt, fmt.Errorf("--executions %d: expected a number from 1 on", c.Executions)
-	case c.Executions != defaultExecutions && c.Random == 0:
+	case c.Executions != defaultExecutions && c.Random == nil:
 		return opt, errors.New("--executions needs --random")
-	case c.PCT > 0 && c.Random == 0:
+	case c.PCT > 0 && c.Random == nil:
 		return opt, errors.New("--pct needs --random")
-	case c.Designs && (c.Random != 0 || c.Replay != "" || c.With != ""):
+	case c.Designs && (c.Random != nil || c.Replay != "" || c.With != ""):
 		return opt, errors.New("--designs goes with neither --random nor --replay nor --with")
 	case len(c.Files) > 1 && c.Replay != "":
 		return opt, fmt.Errorf("--replay takes one scenario, found %d", len(c.Files))
@@ -174,8 +174,8 @@ func (c *exploreCmd) one(a *app, s *script.Script, opt explore.Options, progress
 	}
 	var r *explore.Report
 	var err error
-	if c.Random != 0 {
-		r, err = explore.Random(ctx, s, opt, c.Random, c.Executions, c.PCT)
+	if c.Random != nil {
+		r, err = explore.Random(ctx, s, opt, *c.Random, c.Executions, c.PCT)
 	} else {
 		r, err = explore.Explore(ctx, s, opt)
 	}

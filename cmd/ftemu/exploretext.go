@@ -18,8 +18,8 @@ func (c *exploreCmd) summary(a *app, s *script.Script, r *explore.Report) {
 	if c.With != "" {
 		what += ", with " + c.With
 	}
-	if c.Random != 0 {
-		what += fmt.Sprintf(", seed %d", c.Random)
+	if c.Random != nil {
+		what += fmt.Sprintf(", seed %d", *c.Random)
 	}
 	a.say(what, st.plain)
 	a.say(fmt.Sprintf("%s, %s, %s deep, up to %s differing from running on",

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -16,15 +13,7 @@ type helpCmd struct {
 }
 
 // Help lists the topics.
-func (helpCmd) Help() string { return "Topics:\n\n" + topicList() }
-
-func topicList() string {
-	all := topic{}
-	for _, t := range topics() {
-		all.entries = append(all.entries, entry{name: t.name, text: t.about})
-	}
-	return all.list()
-}
+func (helpCmd) Help() string { return "Topics:\n\n" + topicIndex().list() }
 
 // Run prints the help that is asked for.
 func (c *helpCmd) Run(a *app, k *kong.Kong) error {
@@ -43,9 +32,7 @@ func (c *helpCmd) Run(a *app, k *kong.Kong) error {
 		if !ok {
 			known := verbNames(node)
 			if i == 0 {
-				for _, t := range topics() {
-					known = append(known, t.name)
-				}
+				known = append(known, topicIndex().names()...)
 			}
 			return unknownWord("verb or topic", strings.Join(c.Words[:i+1], " "), word, known)
 		}
@@ -73,100 +60,6 @@ func verbNames(n *kong.Node) []string {
 		}
 	}
 	return out
-}
-
-// unknownWord is the error of a word that is none of those known: it names those
-// that are like it, or all where that says little.
-func unknownWord(kind, found, word string, known []string) error {
-	if near := similar(word, known); len(near) == 1 || len(near) == 2 {
-		return fmt.Errorf("no %s %q, did you mean %s?", kind, found, strings.Join(near, " or "))
-	}
-	if len(known) == 0 {
-		return fmt.Errorf("no %s %q: there are none below", kind, found)
-	}
-	return fmt.Errorf("no %s %q, expected %s", kind, found, strings.Join(known, ", "))
-}
-
-// similar returns the words that one may have meant: those that begin so, and
-// those that differ in few letters.
-func similar(word string, known []string) []string {
-	var out []string
-	for _, k := range known {
-		if len(word) > 1 && strings.HasPrefix(k, word) || distance(word, k) <= 2 {
-			out = append(out, k)
-		}
-	}
-	return slices.Compact(slices.Sorted(slices.Values(out)))
-}
-
-// distance is how many letters must be put in, taken out or replaced to make b
-// of a (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
-}
-
-// usageError says which verb a complaint about the command line is about.
-func usageError(err error) error {
-	var parse *kong.ParseError
-	if !errors.As(err, &parse) || parse.Context == nil {
-		return err
-	}
-	node := parse.Context.Selected()
-	if node == nil {
-		node = parse.Context.Model.Node
-	}
-	// What the parser says about a verb that is missing or unknown names five at most.
-	if known := verbNames(node); len(known) > 0 && !strings.Contains(err.Error(), "flag") {
-		found := ""
-		words := strings.Count(verbPath(node), " ")
-		if rest := parse.Context.Args; len(rest) > words {
-			found = rest[words]
-		}
-		if found == "" {
-			return fmt.Errorf("%s: expected a verb behind it: %s", strings.TrimPrefix(verbPath(node), "ftemu "), strings.Join(known, ", "))
-		}
-		return unknownWord("verb", strings.TrimPrefix(verbPath(node)+" "+found, "ftemu "), found, known)
-	}
-	if node.Parent == nil {
-		return err
-	}
-	verb, text := strings.TrimPrefix(verbPath(node), "ftemu "), err.Error()
-	switch {
-	case strings.HasPrefix(text, "expected "):
-		return fmt.Errorf("%s: an argument is missing, expected %s", verb, synopsis(node))
-	case strings.HasPrefix(text, "unexpected argument "):
-		return fmt.Errorf("%s: %s, expected %s", verb, text, synopsis(node))
-	case strings.HasPrefix(text, "unknown flag ") && !strings.Contains(text, "did you mean"):
-		return fmt.Errorf("%s: %s, expected one that 'ftemu help %s' lists", verb, text, verb)
-	}
-	return fmt.Errorf("%s: %s", verb, plainValue(text))
-}
-
-var (
-	noValue  = regexp.MustCompile(`^(--[a-z-]+): expected \w+ value but got "EOL" .*`)
-	likeFlag = regexp.MustCompile(`^(--[a-z-]+): expected \w+ value but got "(.*)" \(.*flag\).*`)
-)
-
-// plainValue puts what the parser says about a flag's value in plain words.
-func plainValue(text string) string {
-	text = noValue.ReplaceAllString(text, "$1: expected a value behind it")
-	text = likeFlag.ReplaceAllString(text, "$1: found $2, which looks like a flag, expected a value: $1=$2 if it is one")
-	return strings.NewReplacer("a valid 64 bit uint", "a number from 0 on", "a valid 64 bit int", "a whole number", " but got ", ", found ").Replace(text)
 }
 
 // verbPath is the words that lead to a verb.
@@ -232,17 +125,9 @@ func (h *help) overview(app *kong.Application) {
 		}
 	}
 	h.heading("more help")
-	h.text("  ftemu help VERB   what a verb takes, and its flags\n  ftemu help TOPIC  " + strings.Join(topicNames(), ", "))
+	h.text("  ftemu help VERB   what a verb takes, and its flags\n  ftemu help TOPIC  " + strings.Join(topicIndex().names(), ", "))
 	h.heading("exit status")
 	h.text(statuses().list())
-}
-
-func topicNames() []string {
-	var out []string
-	for _, t := range topics() {
-		out = append(out, t.name)
-	}
-	return out
 }
 
 func (h *help) topic(t topic) {

@@ -83,6 +83,15 @@ func topics() []topic {
 		mitigations(), shells(), environment(), statuses()}
 }
 
+// topicIndex is the list of the topics themselves.
+func topicIndex() topic {
+	var index topic
+	for _, t := range topics() {
+		index.entries = append(index.entries, entry{name: t.name, text: t.about})
+	}
+	return index
+}
+
 // environment is the variables that the program looks at.
 func environment() topic {
 	return topic{name: "environment", about: "variables that the program looks at", entries: []entry{

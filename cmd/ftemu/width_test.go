@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -66,6 +67,30 @@ func TestWidth(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCallsAreOfEveryVerb: a verb that is not among the calls is left out for a reason.
+func TestCallsAreOfEveryVerb(t *testing.T) {
+	for _, verb := range leaves(t) {
+		called := slices.ContainsFunc(calls, func(c struct{ args, whole string }) bool { return strings.HasPrefix(c.args, verb) })
+		switch verb {
+		case "gdb", "shell": // wait for somebody, and have tests of their own
+		case "report", "trampoline golden": // print the name of a file
+		default:
+			require.True(t, called, verb)
+		}
+	}
+}
+
+// leaves lists the verbs that do something, with those above them.
+func leaves(t *testing.T) (out []string) {
+	k, err := newParser(newApp(nil, devNull(t), devNull(t)), func(int) {})
+	require.NoError(t, err)
+	for _, n := range k.Model.Leaves(true) {
+		out = append(out, strings.TrimPrefix(verbPath(n), "ftemu "))
+	}
+	require.NotEmpty(t, out)
+	return out
 }
 
 // output runs the program and returns what it prints.
