@@ -36,11 +36,9 @@ func listen(where string) (net.Listener, error) {
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return l, err
 	}
-	// A file that is no socket refuses connections too.
-	c, dial := net.Dial("unix", path)
-	if dial == nil {
-		c.Close()
-	}
+	// A socket of another type cannot connect, and tells all the same whether one
+	// listens. A file that is no socket refuses connections too.
+	_, dial := net.Dial("unixgram", path)
 	if info, stat := os.Lstat(path); !errors.Is(dial, syscall.ECONNREFUSED) || stat != nil || info.Mode()&os.ModeSocket == 0 {
 		return nil, err
 	}

@@ -60,6 +60,8 @@ func (h *hit) detail() string { return fmt.Sprintf("%s:%x;", watchNames[h.kind],
 func (r *Run) attention(p point) (stopped, bool) {
 	s := stopped{signal: sigTrap, cpu: p.cpu}
 	switch b := r.points.breaks[r.regs(p.cpu).RIP]; {
+	case p.kind == atPoke:
+		return s, false
 	case p.kind == atEnd:
 		s.detail = "replaylog:end;"
 	case p.kind == atFault:
@@ -85,13 +87,17 @@ func (r *Run) forward(step int) stopped {
 	if !r.over {
 		r.move(func(p point, h *hit) bool {
 			last := cpu
-			cpu = p.cpu
+			if p.kind == atPoke {
+				last = -1
+			} else {
+				cpu = p.cpu
+			}
 			var stop bool
 			s, stop = r.attention(p)
 			switch {
 			case h != nil && p.kind != atFault:
 				s.signal, s.detail = sigTrap, h.detail()
-			case step == last && p.kind != atFault:
+			case step >= 0 && step == last && p.kind != atFault:
 				s.signal = sigTrap
 			case stop:
 			case r.interrupted.Load():
@@ -111,11 +117,16 @@ func (r *Run) forward(step int) stopped {
 
 // back goes one instruction back.
 func (r *Run) back() (stopped, error) {
-	if r.pos == 0 {
+	if r.pos <= r.first {
 		return r.atBegin(), nil
 	}
 	if err := r.seek(r.pos - 1); err != nil {
 		return stopped{}, err
+	}
+	if r.here.kind == atPoke {
+		if err := r.seek(r.before); err != nil {
+			return stopped{}, err
+		}
 	}
 	s, _ := r.attention(r.here)
 	s.signal = sigTrap
@@ -127,26 +138,26 @@ func (r *Run) back() (stopped, error) {
 // access.
 func (r *Run) backward() (stopped, error) {
 	end := r.pos
-	if end == 0 {
+	if end <= r.first {
 		return r.atBegin(), nil
 	}
 	var found *stopped
-	var at uint64
+	at := r.first
 	interrupted := false
 	// From checkpoint to checkpoint, the last one first.
-	for to := end; found == nil && to > 0 && !interrupted; {
+	for to := end; found == nil && to > r.first && !interrupted; {
 		if err := r.rewind(to - 1); err != nil {
 			return stopped{}, err
 		}
 		from := r.pos
 		r.move(func(p point, h *hit) bool {
-			if h != nil && r.pos > 0 {
+			if h != nil && r.pos > r.first {
 				found, at = &stopped{signal: sigTrap, detail: h.detail()}, r.pos-1
 			}
 			if r.pos == to {
 				return true
 			}
-			if s, stop := r.attention(p); stop {
+			if s, stop := r.attention(p); stop && r.pos >= r.first {
 				found, at = &s, r.pos
 			}
 			interrupted = r.interrupted.Load()

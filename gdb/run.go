@@ -19,6 +19,7 @@ type pointKind uint8
 const (
 	atInsn  pointKind = iota // an instruction is about to execute
 	atCall                   // the same, and it is the first of a call
+	atPoke                   // code was changed: only a watchpoint makes a run stand here
 	atFault                  // an instruction could not execute
 	atEnd                    // all lines have run
 )
@@ -44,6 +45,7 @@ type edit struct {
 type progress struct {
 	pos      uint64
 	here     point
+	before   uint64 // the last position that was passed and is none of atPoke
 	line     int // index of the step that runs
 	failures int // expectations that were not met
 	applied  int // how many edits
@@ -73,6 +75,7 @@ type Run struct {
 	opt         ftemu.Options // as given
 	elf         []byte        // once it was asked for
 	checkpoints []checkpoint  // by position, none ahead of the run; the first is the beginning
+	first       uint64        // the position of the first point that is none of atPoke
 	every       uint64        // how far checkpoints are apart at least
 	next        func() (struct{}, bool)
 	halt        func() // ends the execution under way; nil: none is
@@ -104,10 +107,8 @@ func NewRun(s *script.Script, opt ftemu.Options) (*Run, error) {
 	r.runner = runner
 	r.checkpoints = []checkpoint{{restore: runner.Snapshot()}}
 	r.begin()
-	if err := r.seek(0); err != nil {
-		r.Close()
-		return nil, err
-	}
+	r.move(func(p point, _ *hit) bool { return p.kind != atPoke })
+	r.first = r.pos
 	return r, nil
 }
 
@@ -199,6 +200,9 @@ func (r *Run) pass(p point) bool {
 		r.halted = true
 		return false
 	}
+	if p.kind != atPoke {
+		r.before = r.pos
+	}
 	r.pos++
 	return true
 }
@@ -283,8 +287,13 @@ func (r *Run) Mask() trace.Mask { return trace.MaskOf(trace.Mem, trace.Poke) }
 
 // Trace implements trace.Tracer.
 func (r *Run) Trace(ev *trace.Event) {
-	if r.hit != nil || r.halted {
+	if r.halted {
 		return
 	}
-	r.hit = r.points.watched(ev.Addr, ev.Size, ev.Write || ev.Kind == trace.Poke)
+	if r.hit == nil {
+		r.hit = r.points.watched(ev.Addr, ev.Size, ev.Write || ev.Kind == trace.Poke)
+	}
+	if ev.Kind == trace.Poke && r.yield != nil {
+		r.pass(point{kind: atPoke, cpu: r.here.cpu})
+	}
 }
