@@ -46,7 +46,7 @@ func TestLockGraphs(t *testing.T) {
 			var files []string
 			for _, workers := range []string{"1", "3"} {
 				file := filepath.Join(t.TempDir(), "locks.dot")
-				run([]string{"explore", "--all", "--design", d.Name(), "--workers", workers, "--lock-graph", file, scenario}, os.Stdin, devNull(t), devNull(t))
+				run([]string{"explore", "--all", "--bound", "2", "--design", d.Name(), "--workers", workers, "--lock-graph", file, scenario}, os.Stdin, devNull(t), devNull(t))
 				files = append(files, readFile(t, file))
 				if _, err := exec.LookPath("dot"); err == nil {
 					out, err := exec.Command("dot", "-Tsvg", "-o", os.DevNull, file).CombinedOutput()
