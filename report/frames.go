@@ -51,6 +51,7 @@ type watch struct {
 	low        uint64 // lowest rsp or store
 	rbp        uint64
 	words      map[int64][]string
+	flags      bool      // have been stored
 	entryWords [2]uint64 // return slot and what is above it
 	returned   string    // what was called last, as long as rax holds its value
 }

@@ -49,6 +49,9 @@ func (w *watch) describe(f *frames, ev *trace.Event) string {
 	case source == "rax" && w.returned != "":
 		return "what " + w.returned + " returned"
 	case source == "flags":
+		w.flags = true
+		return "flags"
+	case w.flags && v == w.entry.Flags: // a copy of them
 		return "flags"
 	case v == w.slot:
 		return "address of the return slot"

@@ -40,8 +40,9 @@ type Bar struct {
 
 // A Tick is a mark of the axis.
 type Tick struct {
-	X     float64
-	Label string
+	X      float64
+	Label  string
+	Anchor string // text-anchor of the label
 }
 
 // A CallRow is a slice in words.
@@ -88,7 +89,11 @@ func (r *Recorder) timeline(s *Step, res *script.Result) *Timeline {
 	}
 	t.Bottom, t.Height = y, y+24
 	for _, n := range ticks(end) {
-		t.Ticks = append(t.Ticks, Tick{laneNames + float64(n)*scale, grouped(int(n))})
+		tick := Tick{laneNames + float64(n)*scale, grouped(int(n)), "middle"}
+		if tick.X+float64(len(tick.Label))*charWidth/2 > lineWidth {
+			tick.Anchor = "end"
+		}
+		t.Ticks = append(t.Ticks, tick)
 	}
 	t.Title = fmt.Sprintf("Time line of %s: %s, %s", s.Text, counted(int(end), "instruction"), counted(len(t.Rows), "slice"))
 	return t
