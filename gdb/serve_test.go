@@ -194,7 +194,7 @@ func TestScenarios(t *testing.T) {
 	}{
 		{"without a call", "new a plain", "bt\nstepi\nmonitor ops\ncontinue\n", []string{"exited normally"}},
 		{"two CPUs", "new a plain\nfilter a f0\ncpu 0: call f0 1 2\ncpu 1: call f1 1 2\njoin", "break *ftor_f0\nbreak *ftor_f1\ncontinue\ninfo threads\ncontinue\ncontinue\nbt\nthread 1\nthread 2\n",
-			[]string{`Thread 1 "cpu0" hit Breakpoint 1`, `Thread 2 "cpu1" hit Breakpoint 2`, "cpu1", "has its turn later", "#1  0xffffffffc020194b in ftor_docall", "Switching to thread 2"}},
+			[]string{`Thread 1 "cpu0" hit Breakpoint 1`, `Thread 2 "cpu1" hit Breakpoint 2`, "not in a call", "#1  0xffffffffc020194b in ftor_docall", "Switching to thread 2"}},
 		{"an oops", "call f0 1 2\ncall f0 1 2", "set *(short *)ftor_f0 = 0x0b0f\ncontinue\nbt\nreverse-stepi\ncontinue\ncontinue\nmonitor script\ncontinue\n",
 			[]string{"SIGILL", "#0  0xffffffffc0201540 in ftor_f0", "all lines have run", "exited normally"}},
 		{"code that is patched", "call f0 1 2\nnew a plain\nfilter a f0\nregister a\ncall f0 1 2", "watch *(char *)ftor_f0\ncontinue\nmonitor script\nx/i ftor_f0\ncontinue\nstepi\nx/i ftor_f0\nreverse-stepi\n",
