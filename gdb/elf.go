@@ -50,6 +50,7 @@ func (v *survey) elf() []byte {
 			Addr: reg.Addr, Off: elfHeader, Size: reg.Size, Addralign: 1,
 		})
 	}
+	slices.SortStableFunc(v.pieces, func(a, b *piece) int { return cmp.Compare(a.addr, b.addr) })
 	symbols := v.symbols(&strs)
 	frames := v.debugFrame()
 	// The contents of the sections lie behind the header, in this order.
@@ -104,7 +105,6 @@ func (v *survey) symbols(strs *stringTable) []elf.Sym64 {
 		}
 		table = append(table, sym)
 	}
-	slices.SortStableFunc(v.pieces, func(a, b *piece) int { return cmp.Compare(a.addr, b.addr) })
 	end := uint64(0)
 	for _, p := range v.pieces {
 		if (v.entered[p.addr] > 0 || p.addr == v.end) && end < p.addr {

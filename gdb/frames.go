@@ -39,7 +39,13 @@ var dwarfRegs = [16]byte{
 func (v *survey) debugFrame() []byte {
 	entry := []byte{cfaDef, dwarfRegs[emu.RSP], 8, cfaOffset, dwarfRA, 1}
 	out := frameEntry(nil, cieID, append([]byte{1, 0, 1, sleb(dataAlign)[0], dwarfRA}, entry...))
+	end := uint64(0) // of the pieces so far, which are in the order of addresses
 	for _, p := range v.pieces {
+		first := p.addr
+		if end < first {
+			first -= pieceBefore
+		}
+		end = max(end, p.addr+p.size)
 		if p.label || p.data || (len(v.pieces) > manySymbols && v.entered[p.addr] == 0) {
 			continue
 		}
@@ -64,9 +70,8 @@ func (v *survey) debugFrame() []byte {
 			}
 			head = append([]byte{cfaDef, dwarfRegs[emu.RSP], 0, cfaOffsetSF, dwarfRA}, sleb((takenDistance-8)/dataAlign)...)
 		}
-		first := p.addr - pieceBefore
 		fde := binary.LittleEndian.AppendUint64(nil, first)
-		fde = binary.LittleEndian.AppendUint64(fde, max(p.size, uint64(len(p.code)), 1)+pieceBefore)
+		fde = binary.LittleEndian.AppendUint64(fde, p.addr-first+max(p.size, uint64(len(p.code)), 1))
 		out = frameEntry(out, 0, append(append(fde, head...), instructions(first, rules)...))
 	}
 	return out

@@ -123,10 +123,13 @@ func (r *Run) back() (stopped, error) {
 	if err := r.seek(r.pos - 1); err != nil {
 		return stopped{}, err
 	}
-	if r.here.kind == atPoke {
+	if r.here.kind == atPoke && !r.interrupted.Load() {
 		if err := r.seek(r.before); err != nil {
 			return stopped{}, err
 		}
+	}
+	if r.interrupted.Swap(false) {
+		return r.atInterrupt(), nil
 	}
 	s, _ := r.attention(r.here)
 	s.signal = sigTrap
@@ -143,9 +146,8 @@ func (r *Run) backward() (stopped, error) {
 	}
 	var found *stopped
 	at := r.first
-	interrupted := false
 	// From checkpoint to checkpoint, the last one first.
-	for to := end; found == nil && to > r.first && !interrupted; {
+	for to := end; found == nil && to > r.first; {
 		if err := r.rewind(to - 1); err != nil {
 			return stopped{}, err
 		}
@@ -160,24 +162,28 @@ func (r *Run) backward() (stopped, error) {
 			if s, stop := r.attention(p); stop && r.pos >= r.first {
 				found, at = &s, r.pos
 			}
-			interrupted = r.interrupted.Load()
-			return interrupted
+			return r.interrupted.Load()
 		})
+		if r.interrupted.Swap(false) {
+			return r.atInterrupt(), nil
+		}
 		to = from
-	}
-	r.interrupted.Store(false)
-	if interrupted {
-		found, at = &stopped{signal: sigInt}, end
 	}
 	if err := r.seek(at); err != nil {
 		return stopped{}, err
 	}
-	if found == nil {
+	switch {
+	case r.interrupted.Swap(false):
+		return r.atInterrupt(), nil
+	case found == nil:
 		return r.atBegin(), nil
 	}
 	found.cpu = r.here.cpu
 	return *found, nil
 }
+
+// atInterrupt is where a run that goes back is interrupted: somewhere on the way.
+func (r *Run) atInterrupt() stopped { return stopped{signal: sigInt, cpu: r.here.cpu} }
 
 func (r *Run) atBegin() stopped {
 	return stopped{signal: sigTrap, cpu: r.here.cpu, detail: "replaylog:begin;"}

@@ -46,9 +46,9 @@ type progress struct {
 	pos      uint64
 	here     point
 	before   uint64 // the last position that was passed and is none of atPoke
-	line     int // index of the step that runs
-	failures int // expectations that were not met
-	applied  int // how many edits
+	line     int    // index of the step that runs
+	failures int    // expectations that were not met
+	applied  int    // how many edits
 	crashed  bool
 }
 
@@ -222,7 +222,8 @@ func (r *Run) move(wants func(p point, h *hit) bool) {
 	}
 }
 
-// seek goes to a position, forward or back.
+// seek goes to a position, forward or back, or part of the way if it is
+// interrupted.
 func (r *Run) seek(pos uint64) error {
 	if pos < r.pos || r.over {
 		if err := r.rewind(pos); err != nil {
@@ -230,7 +231,7 @@ func (r *Run) seek(pos uint64) error {
 		}
 	}
 	if r.yield == nil || pos > r.pos {
-		r.move(func(point, *hit) bool { return r.pos == pos })
+		r.move(func(point, *hit) bool { return r.pos == pos || r.interrupted.Load() })
 	}
 	return nil
 }
