@@ -147,10 +147,17 @@ func (p *piece) read(lab *ftemu.Lab, size uint64) {
 	if lab.Mem.Read(p.addr, code) != nil {
 		return
 	}
-	if lab.IsTransient(p.addr) || lab.IsDirectFunction(p.addr) {
-		// A trampoline has more room than it takes, and what is left is zero.
-		code = bytes.TrimRight(code, "\x00")
-		p.size = uint64(len(code))
+	padding := ""
+	switch {
+	case lab.IsTransient(p.addr) || lab.IsDirectFunction(p.addr):
+		// A trampoline has more room than it takes.
+		padding = "\x00"
+	case lab.Guest().Kernel != nil:
+		// Symbols of a kernel reach to the next one. Its nops end in these bytes.
+		padding = "\x00\x90\xcc"
+	}
+	if trimmed := bytes.TrimRight(code, padding); padding != "" && size <= maxCode {
+		code, p.size = trimmed, uint64(len(trimmed))
 	}
 	p.code = code
 }
