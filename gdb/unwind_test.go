@@ -225,3 +225,29 @@ func TestTables(t *testing.T) {
 	}
 	require.Equal(t, files[0], files[1])
 }
+
+// TestUnwind: push, mov, sub, pop and leave move what the frame is counted from and
+// where registers lie.
+func TestUnwind(t *testing.T) {
+	code := []byte{
+		0x55,                   // push %rbp
+		0x48, 0x89, 0xe5, 0x53, // mov %rsp, %rbp; push %rbx
+		0x48, 0x83, 0xec, 0x10, // sub $16, %rsp
+		0x48, 0x83, 0xe4, 0xe0, // and $-32, %rsp: the depth is unknown
+		0x31, 0xdb, // xor %ebx, %ebx
+		0x48, 0x8b, 0x5d, 0xf8, // mov -8(%rbp), %rbx
+		0xc9, 0xc3, // leave; ret
+	}
+	base, rbp, rbx := uint64(0x1000), [16]int64{emu.RBP: -16}, [16]int64{emu.RBP: -16, emu.RBX: -24}
+	require.Equal(t, []row{
+		{addr: base, base: emu.RSP, off: 8},
+		{addr: base + 1, base: emu.RSP, off: 16, saved: rbp},
+		{addr: base + 5, base: emu.RSP, off: 24, saved: rbx},
+		{addr: base + 9, base: emu.RSP, off: 40, saved: rbx},
+		{addr: base + 13, base: emu.RBP, off: 16, saved: rbx},
+		{addr: base + 20, base: emu.RSP, off: 8},
+	}, unwind(code, base))
+	// A register that is changed and kept nowhere is lost.
+	lost := unwind([]byte{0x31, 0xdb, 0xc3}, base)
+	require.True(t, lost[len(lost)-1].lost[emu.RBX])
+}
