@@ -102,11 +102,12 @@ func startShell(t *testing.T, home, name string, command []string, ready string)
 		}
 	}()
 	t.Cleanup(func() {
-		tty.Close()
+		// A read of the terminal ends with the shell, not with a close.
+		_ = cmd.Process.Kill()
 		for range s.read {
 		}
-		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
+		tty.Close()
 	})
 	_, err = io.WriteString(tty, ready+"; ftemu ready\n")
 	require.NoError(t, err)
