@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,34 +14,56 @@ import (
 // TestSessions runs every command of the console blocks in README.md and docs/
 // and compares what it prints with what stands there. A line of three dots stands for any number
 // of lines. Run with UPDATE_GOLDEN=1 to write what is printed into the files.
-func TestSessions(t *testing.T) {
-	files, err := filepath.Glob("docs/*.md")
+func TestSessions(t *testing.T) { checkSessions(t, "```console\n") }
+
+// TestGdbSessions does the same with the blocks that start gdb.
+func TestGdbSessions(t *testing.T) {
+	if _, err := exec.LookPath("gdb"); err != nil {
+		t.Skip("gdb is not installed")
+	}
+	checkSessions(t, "```console gdb\n")
+}
+
+// checkSessions runs the blocks that begin with mark in all pages, and takes away
+// the files that they leave.
+func checkSessions(t *testing.T, mark string) {
+	pages, err := filepath.Glob("docs/*.md")
 	require.NoError(t, err)
-	for _, file := range append(files, "README.md") {
+	before := names(t)
+	t.Cleanup(func() {
+		for _, name := range names(t) {
+			if !slices.Contains(before, name) {
+				require.NoError(t, os.Remove(name))
+			}
+		}
+	})
+	shell(t, "go build ./cmd/ftemu") // as the first command of README.md says
+	blocks := 0
+	for _, file := range append(pages, "README.md") {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		if !strings.Contains(string(text), mark) {
+			continue
+		}
+		blocks++
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			require.NoError(t, err)
-			found := runSessions(t, string(text), "```console\n")
+			found := runSessions(t, string(text), mark)
 			if os.Getenv("UPDATE_GOLDEN") != "" {
 				require.NoError(t, os.WriteFile(file, []byte(found), 0o666))
 			}
 		})
 	}
+	require.Positive(t, blocks, "no page has a block %q", mark)
 }
 
-// TestGdbSessions does the same with the console blocks of docs/gdb.md that start gdb.
-func TestGdbSessions(t *testing.T) {
-	if _, err := exec.LookPath("gdb"); err != nil {
-		t.Skip("gdb is not installed")
-	}
-	const file = "docs/gdb.md"
-	text, err := os.ReadFile(file)
+// names lists the folder of the module.
+func names(t *testing.T) (out []string) {
+	entries, err := os.ReadDir(".")
 	require.NoError(t, err)
-	found := runSessions(t, string(text), "```console gdb\n")
-	require.Contains(t, found, "```console gdb\n")
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		require.NoError(t, os.WriteFile(file, []byte(found), 0o666))
+	for _, e := range entries {
+		out = append(out, e.Name())
 	}
+	return out
 }
 
 // runSessions returns text with the output of the commands in the blocks that begin
