@@ -133,6 +133,9 @@ func shown(t *testing.T) map[string]string {
 	return pages
 }
 
+// paperWidth is that of A4 between usual margins, in pixels.
+const paperWidth = 718
+
 const (
 	// widest answers by how much the page is wider than its window.
 	widest = `document.documentElement.scrollWidth - document.documentElement.clientWidth`
@@ -214,6 +217,8 @@ func TestBrowser(t *testing.T) {
 			require.NotEmpty(t, eval[[]string](b, hidden), "details are closed on a screen")
 			b.media("print", "dark")
 			require.Empty(t, eval[[]string](b, hidden), "and open on paper")
+			b.size(paperWidth)
+			require.LessOrEqual(t, eval[float64](b, widest), 0.0, "on paper")
 			require.Equal(t, backs[0], eval[string](b, background), "paper is light")
 
 			requests, errors := b.complaints()

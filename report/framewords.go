@@ -115,7 +115,7 @@ func (w *watch) finish() {
 	fr.Fill(w.slots, func(off, size int64) []string {
 		var out []string
 		if off == 0 {
-			out = append(out, "return address of the call at the site")
+			out = append(out, "address behind the site")
 		}
 		for i := range size {
 			out = append(out, w.words[off+i]...)
