@@ -37,13 +37,17 @@ func newTextPrinter(a *app, steps []script.Step, f *runFlags, mask trace.Mask) *
 	return p
 }
 
+// guestName is what a scenario runs the functions of.
+func guestName(s *script.Script) string {
+	if s.Guest.Module == guest.OracleModule {
+		return "built-in"
+	}
+	return s.Guest.Name
+}
+
 // header says what runs, and on what.
 func (f *runFlags) header(s *script.Script) string {
-	guestName := s.Guest.Name
-	if s.Guest.Module == guest.OracleModule {
-		guestName = "built-in"
-	}
-	text := fmt.Sprintf("%s: guest %s, engine %s, profile %s, design %s, seed %d", s.File, guestName, f.Engine, f.Profile, f.Design, f.Seed)
+	text := fmt.Sprintf("%s: guest %s, engine %s, profile %s, design %s, seed %d", s.File, guestName(s), f.Engine, f.Profile, f.Design, f.Seed)
 	if f.Strategy != "breakpoint" {
 		text += ", strategy " + f.Strategy
 	}

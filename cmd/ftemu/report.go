@@ -12,7 +12,6 @@ import (
 
 	"ftemu"
 	"ftemu/explore"
-	"ftemu/guest"
 	"ftemu/report"
 	"ftemu/script"
 	"ftemu/trace"
@@ -66,15 +65,8 @@ func (c *reportCmd) Run(a *app) error {
 }
 
 func (c *reportCmd) options() (ftemu.Options, error) {
-	engine, err := engineByName(c.Engine)
-	if err != nil {
-		return ftemu.Options{}, err
-	}
-	if c.Seed == 0 {
-		return ftemu.Options{}, errors.New("--seed 0: expected a number from 1 on")
-	}
-	opt := ftemu.Options{Engine: engine, Seed: c.Seed}
-	return opt, c.apply(&opt)
+	f := runFlags{kernelFlags: c.kernelFlags, Engine: c.Engine, Seed: c.Seed, Explain: true}
+	return f.options()
 }
 
 // source reads the text of the scenario; standard input can be read again.
@@ -91,7 +83,7 @@ func (c *reportCmd) source(a *app) (string, error) {
 // record runs the scenario.
 func (c *reportCmd) record(a *app, s *script.Script, opt ftemu.Options, source string) (*report.Page, error) {
 	rec := report.NewRecorder(report.Options{File: s.File, Source: source, Facts: c.facts(s), Command: c.command("run", "")})
-	opt.Tracer, opt.Explain = rec, true
+	opt.Tracer = rec
 	r, err := script.NewRunner(s, opt)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.File, err)
@@ -120,12 +112,8 @@ func (p *reporter) end(failures int)         { p.page = p.Page(failures) }
 
 // facts are the settings of the run.
 func (c *reportCmd) facts(s *script.Script) []report.Fact {
-	guestName := s.Guest.Name
-	if s.Guest.Module == guest.OracleModule {
-		guestName = "built-in"
-	}
 	facts := []report.Fact{
-		{Name: "scenario", Value: s.File}, {Name: "guest", Value: guestName}, {Name: "engine", Value: c.Engine}, {Name: "profile", Value: c.Profile},
+		{Name: "scenario", Value: s.File}, {Name: "guest", Value: guestName(s)}, {Name: "engine", Value: c.Engine}, {Name: "profile", Value: c.Profile},
 		{Name: "design", Value: c.Design}, {Name: "strategy", Value: c.Strategy}, {Name: "seed", Value: fmt.Sprint(c.Seed)},
 	}
 	if c.With != "" {
@@ -170,6 +158,7 @@ func (c *reportCmd) explore(a *app, s *script.Script, lab ftemu.Options) (*repor
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	progress := newSearchProgress(a)
+	lab.Explain = false
 	opt := explore.Options{Lab: lab, MaxStates: c.MaxStates, Progress: progress.update}
 	for _, l := range s.Properties {
 		ps, err := explore.ParseProperties(l.Names)
