@@ -28,6 +28,9 @@ func (r *Recorder) follow(s *Step, st script.Step, res *script.Result) {
 		}
 	}
 	for _, c := range changes {
+		if c.After == nil && c.Before.Count == 0 && c.Before.Flags == "" && c.Before.Bytes == x86.Nop5 {
+			continue // it is no longer reported, and was clean before
+		}
 		var change Change
 		if c.Before != nil {
 			change.Site, change.Before = c.Before.Site, r.strip(*c.Before, nil)
@@ -65,9 +68,12 @@ func (r *Recorder) site(s *Step, st script.Step, c script.SiteChange, change Cha
 		site.LeftOut++
 		return
 	}
-	row := SiteRow{Line: st.Text, Strip: change.After, Pokes: r.pokes[ip]}
+	row := SiteRow{Strip: change.After, Pokes: r.pokes[ip]}
 	if s != nil {
 		row.ID, row.Line = s.ID, s.Number
+	}
+	if row.Line == "" {
+		row.Line, _, _ = strings.Cut(st.Text, " ")
 	}
 	row.Text = cutTo(st.Text, 60)
 	if len(row.Pokes) == 1 {
