@@ -4,14 +4,17 @@ import "ftemu/script"
 
 // A Page is what is drawn of one run.
 type Page struct {
-	Title   string // the scenario's name
-	File    string
-	Facts   []Fact
-	Command string // makes the same run again
-	Verdict string
-	Bad     bool // something was not as expected
-	Lines, Refused, Met, Missed,
-	Calls int
+	Title       string // the scenario's name
+	File        string
+	Facts       []Fact
+	Command     string // makes the same run again
+	Verdict     string
+	Bad         bool // something was not as expected
+	Lines       int  // that ran
+	Calls       int  // into the guest
+	Refused     int  // lines
+	Met         int  // expectations
+	Missed      int
 	Insns       uint64 // executed
 	Jumps       []Jump // to what was refused or failed
 	Steps       []*Step
