@@ -45,9 +45,6 @@ type world struct {
 // it is caught at the thread's root.
 type abandoned struct{}
 
-// errScenario wraps errors that are the scenario's fault, not findings.
-var errScenario = errors.New("scenario")
-
 // newWorld makes a lab and runs what stands before the threads.
 func newWorld(s *script.Script, opt *Options) (*world, error) {
 	w := &world{opt: opt, order: opt.order, sites: make(map[uint64]bool)}

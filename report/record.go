@@ -27,8 +27,7 @@ type Recorder struct {
 	ids     map[string]int
 	running bool
 	was     []opsState // after the line before
-	enabled []string   // before the scenario's end
-	ended   map[string]bool
+	enabled []string   // enabled_functions before the scenario's end
 
 	clock   trace.Clock
 	calls   trace.Calls
@@ -114,7 +113,10 @@ func (r *Recorder) Start(run *script.Runner) {
 }
 
 // Before is called before a line runs.
-func (r *Recorder) Before(script.Step) {
+func (r *Recorder) Before(st script.Step) {
+	if st.Text == "end" {
+		r.enabled = r.run.Lab().Core.EnabledFunctions()
+	}
 	r.call = &recording{from: r.clock.Now()}
 	clear(r.pokes)
 	r.poked = 0
@@ -128,9 +130,6 @@ func (r *Recorder) After(st script.Step, res *script.Result) {
 		r.calls.Close() // whatever was given up
 	}
 	tone := r.count(st, res)
-	if res.Op != "end" {
-		r.enabled = res.EF
-	}
 	s := r.line(st, tone != "" || res.Want == "")
 	if s != nil {
 		r.fill(s, res)
@@ -217,6 +216,9 @@ func (r *Recorder) Page(failures int) *Page {
 		p.Verdict = "The scenario expects nothing."
 	}
 	p.Tramps = r.frames.tramps
+	if !p.End.Known {
+		r.enabled = r.run.Lab().Core.EnabledFunctions()
+	}
 	p.End.Enabled = r.enabled
 	if n := len(r.enabled); n > maxListed {
 		p.End.Enabled, p.End.More = r.enabled[:maxListed], n-maxListed

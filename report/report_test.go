@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -176,14 +177,20 @@ func TestExamples(t *testing.T) {
 			for _, word := range []string{"ZgotmplZ", "&lt;no value&gt;", "%!"} {
 				require.NotContains(t, page, word)
 			}
-			for i, line := range strings.Split(text, "\n") { // no line of the script is missing
+			last := -1
+			for i, line := range strings.Split(text, "\n") { // no line of the script is missing, and they are in their order
 				line = strings.TrimSpace(line)
 				if line == "" || line[0] == '#' {
 					continue
 				}
-				require.True(t, seen[fmt.Sprintf("line-%d", i+1)], "line %d: %s", i+1, line)
+				at := slices.Index(d.ids, fmt.Sprintf("line-%d", i+1))
+				require.Greater(t, at, last, "line %d: %s", i+1, line)
+				last = at
 				code, _, _ := strings.Cut(line, " #")
 				require.Contains(t, d.text, strings.TrimSpace(code))
+			}
+			if end := slices.Index(d.ids, "line-end"); end >= 0 {
+				require.Greater(t, end, last)
 			}
 		})
 	}
@@ -258,7 +265,7 @@ func TestLivepatchFirst(t *testing.T) {
 		ways = append(ways, poke.Step+" "+bytes)
 	}
 	require.Equal(t, []string{"int3 cc1f440000", "tail ccbbea0000", "first e8bbea0000"}, ways)
-	require.Equal(t, []string{"ftor_f0 [ftoracle] (1) R   D\ttramp: ftrace_regs_caller+0x0 (call_direct_funcs+0x0)", "\tdirect-->ftor_t_orig0+0x0 [ftoracle]"}, p.End.Enabled)
+	require.Equal(t, []string{"ftor_f0 [ftoracle] (1) R   D\ttramp: ftrace_regs_caller+0x0/0x58 (call_direct_funcs+0x0/0x30)", "\tdirect-->ftor_t_orig0+0x0/0x80 [ftoracle]"}, p.End.Enabled)
 }
 
 // Names and texts of a scenario are text.

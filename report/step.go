@@ -11,8 +11,11 @@ import (
 // line puts a line on the page, the comments and declarations above it too. Nil
 // is returned where the page is full; what went wrong is shown a little longer.
 func (r *Recorder) line(st script.Step, wrong bool) *Step {
-	if st.Line > 0 {
+	switch {
+	case st.Line > 0:
 		r.rest(st.Line, false)
+	case st.Text == "end": // an implied one stands behind the whole file
+		r.rest(len(r.source)+1, false)
 	}
 	if !r.budgets.lines.take(1) {
 		r.next = max(r.next, st.Line)

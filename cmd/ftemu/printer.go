@@ -46,13 +46,13 @@ func guestName(s *script.Script) string {
 }
 
 // header says what runs, and on what.
-func (f *runFlags) header(s *script.Script) string {
-	text := fmt.Sprintf("%s: guest %s, engine %s, profile %s, design %s, seed %d", s.File, guestName(s), f.Engine, f.Profile, f.Design, f.Seed)
-	if f.Strategy != "breakpoint" {
-		text += ", strategy " + f.Strategy
+func (c *runFlags) header(s *script.Script) string {
+	text := fmt.Sprintf("%s: guest %s, engine %s, profile %s, design %s, seed %d", s.File, guestName(s), c.Engine, c.Profile, c.Design, c.Seed)
+	if c.Strategy != "breakpoint" {
+		text += ", strategy " + c.Strategy
 	}
-	if f.With != "" {
-		text += ", with " + f.With
+	if c.With != "" {
+		text += ", with " + c.With
 	}
 	return text
 }

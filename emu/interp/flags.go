@@ -16,11 +16,6 @@ type flags struct {
 	aux   uint8  // AF is bit 3
 }
 
-const (
-	topBit  = 1 << 63
-	nextBit = 1 << 62
-)
-
 // set derives all flags from a result and the vector of carries (or borrows)
 // out of each bit position, of which the lowest 64-sh bits count.
 func (f *flags) set(result, carries uint64, sh uint8) {
