@@ -11,10 +11,10 @@ import (
 	"ftemu/guest"
 )
 
-// readmeKernel is the kernel whose sessions README.md shows.
+// readmeKernel is the kernel whose sessions docs/kernel.md shows.
 const readmeKernel = "/boot/vmlinuz-6.1.0-56-amd64"
 
-// TestInstalledKernelSessions runs the console blocks of README.md that want a
+// TestInstalledKernelSessions runs the console blocks of docs/kernel.md, which want a
 // kernel, where that is the one.
 func TestInstalledKernelSessions(t *testing.T) {
 	path, err := guest.InstalledKernel()
@@ -22,9 +22,9 @@ func TestInstalledKernelSessions(t *testing.T) {
 		t.Skip(err)
 	}
 	if filepath.Base(path) != filepath.Base(readmeKernel) {
-		t.Skipf("%s is not the kernel of README.md", path)
+		t.Skipf("%s is not the kernel of docs/kernel.md", path)
 	}
-	text, err := os.ReadFile("README.md")
+	text, err := os.ReadFile("docs/kernel.md")
 	require.NoError(t, err)
 	const mark = "```console kernel\n"
 	require.Contains(t, string(text), mark)
