@@ -22,7 +22,7 @@ func TestDesigns(t *testing.T) {
 	t.Chdir(root)
 	text, err := os.ReadFile(page)
 	require.NoError(t, err)
-	before, rest, ok := strings.Cut(string(text), "```text\n$ go run ./cmd/ftemu ")
+	before, rest, ok := strings.Cut(string(text), "```text\n$ ./ftemu ")
 	require.True(t, ok)
 	command, rest, _ := strings.Cut(rest, "\n")
 	table, after, ok := strings.Cut(rest, "```\n")
@@ -37,7 +37,7 @@ func TestDesigns(t *testing.T) {
 	found, err := io.ReadAll(out)
 	require.NoError(t, err)
 	if os.Getenv("UPDATE_GOLDEN") != "" {
-		require.NoError(t, os.WriteFile(page, []byte(before+"```text\n$ go run ./cmd/ftemu "+command+"\n"+string(found)+"```\n"+after), 0o666))
+		require.NoError(t, os.WriteFile(page, []byte(before+"```text\n$ ./ftemu "+command+"\n"+string(found)+"```\n"+after), 0o666))
 		return
 	}
 	require.Equal(t, table, string(found))
