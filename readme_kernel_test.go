@@ -28,5 +28,6 @@ func TestInstalledKernelSessions(t *testing.T) {
 	require.NoError(t, err)
 	const mark = "```console kernel\n"
 	require.Contains(t, string(text), mark)
+	build(t)
 	runSessions(t, strings.ReplaceAll(string(text), readmeKernel, path), mark)
 }

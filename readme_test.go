@@ -24,20 +24,11 @@ func TestGdbSessions(t *testing.T) {
 	checkSessions(t, "```console gdb\n")
 }
 
-// checkSessions runs the blocks that begin with mark in all pages, and takes away
-// the files that they leave.
+// checkSessions runs the blocks that begin with mark in all pages.
 func checkSessions(t *testing.T, mark string) {
 	pages, err := filepath.Glob("docs/*.md")
 	require.NoError(t, err)
-	before := names(t)
-	t.Cleanup(func() {
-		for _, name := range names(t) {
-			if !slices.Contains(before, name) {
-				require.NoError(t, os.Remove(name))
-			}
-		}
-	})
-	shell(t, "go build ./cmd/ftemu") // as the first command of README.md says
+	build(t)
 	blocks := 0
 	for _, file := range append(pages, "README.md") {
 		text, err := os.ReadFile(file)
@@ -54,6 +45,20 @@ func checkSessions(t *testing.T, mark string) {
 		})
 	}
 	require.Positive(t, blocks, "no page has a block %q", mark)
+}
+
+// build makes the program, as the first command of README.md says. When the test
+// ends it takes away what is new in the folder.
+func build(t *testing.T) {
+	before := names(t)
+	t.Cleanup(func() {
+		for _, name := range names(t) {
+			if !slices.Contains(before, name) {
+				require.NoError(t, os.Remove(name))
+			}
+		}
+	})
+	shell(t, "go build ./cmd/ftemu")
 }
 
 // names lists the folder of the module.
