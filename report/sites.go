@@ -28,17 +28,11 @@ func (r *Recorder) follow(s *Step, st script.Step, res *script.Result) {
 		}
 	}
 	for _, c := range changes {
-		if c.After == nil && c.Before.Count == 0 && c.Before.Flags == "" && c.Before.Bytes == x86.Nop5 {
-			continue // it is no longer reported, and was clean before
-		}
-		var change Change
+		change := Change{Site: c.After.Site, After: r.strip(*c.After, c.Before)}
 		if c.Before != nil {
-			change.Site, change.Before = c.Before.Site, r.strip(*c.Before, nil)
+			change.Before = r.strip(*c.Before, nil)
 		}
-		if c.After != nil {
-			change.Site, change.After = c.After.Site, r.strip(*c.After, c.Before)
-		}
-		r.site(s, st, c, change)
+		r.site(s, st, c.After.IP, change)
 		if s != nil && !s.Brief && r.budgets.changes.take(1) {
 			s.Changes = append(s.Changes, change)
 		}
@@ -47,13 +41,7 @@ func (r *Recorder) follow(s *Step, st script.Step, res *script.Result) {
 }
 
 // site notes a change in the strip of its site.
-func (r *Recorder) site(s *Step, st script.Step, c script.SiteChange, change Change) {
-	ip := uint64(0)
-	if c.After != nil {
-		ip = c.After.IP
-	} else {
-		ip = c.Before.IP
-	}
+func (r *Recorder) site(s *Step, st script.Step, ip uint64, change Change) {
 	site := r.sites[ip]
 	if site == nil {
 		site = &Site{ID: r.id("site-" + className(change.Site)), Name: change.Site}
@@ -78,12 +66,6 @@ func (r *Recorder) site(s *Step, st script.Step, c script.SiteChange, change Cha
 	row.Text = cutTo(st.Text, 60)
 	if len(row.Pokes) == 1 {
 		row.Pokes = nil // the change itself
-	}
-	if row.Strip == nil { // nobody uses it any more: it is a nop again
-		clean := *c.Before
-		_ = r.run.Lab().Mem.Read(ip, clean.Bytes[:]) // mapped as long as the lab lives
-		clean.Count, clean.Flags, clean.Direct, clean.Target = 0, "", "", ""
-		row.Strip = r.strip(clean, c.Before)
 	}
 	site.Rows = append(site.Rows, row)
 }

@@ -1,12 +1,14 @@
 package script
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"ftemu/ftracecore"
+	"ftemu/x86"
 )
 
 // A Tone says how an answer is meant.
@@ -70,6 +72,41 @@ func (res *Result) Paragraphs() []string {
 	return out
 }
 
+// Say tells what was called, asked or made: what kind of thing, its name, and what
+// came of it.
+func (c Call) Say() (what, name, text string, tone Tone) {
+	switch {
+	case c.OF != nil:
+		return "ops_func", c.OF.ID, "is asked " + c.OF.Cmd + ", answers " + RetText(c.OF.Ret), Silent
+	case c.Image != nil:
+		return "image", c.Image.Fn, c.Image.String(), Silent
+	case c.API.RC == 0:
+		return "api", c.API.Fn, "= 0", Silent
+	}
+	return "api", c.API.Fn, "= " + Reason(c.API.RC, c.Why), Bad
+}
+
+// String says what was there before and what is there now.
+func (c ImageChange) String() string {
+	if c.Addr == c.NewAddr {
+		return fmt.Sprintf("%d bytes -> %d bytes at %#x, made again so that it can share", c.Size, c.NewSize, c.NewAddr)
+	}
+	return fmt.Sprintf("%d bytes at %#x -> %d bytes at %#x", c.Size, c.Addr, c.NewSize, c.NewAddr)
+}
+
+// Images are the images of BPF trampolines that the line replaced.
+func (res *Result) Images() []ImageChange {
+	var out []ImageChange
+	for _, now := range res.BPF {
+		for _, was := range res.BeforeBPF {
+			if was.Fn == now.Fn && was.Addr != now.Addr && was.Addr != 0 && now.Addr != 0 {
+				out = append(out, ImageChange{now.Fn, was.Addr, now.Addr, was.ImageSize, now.ImageSize})
+			}
+		}
+	}
+	return out
+}
+
 // Say tells what ran: what kind of thing, its name, and what it saw.
 func (e Event) Say() (what, name, text string) {
 	switch {
@@ -113,24 +150,34 @@ func (e Event) program() string {
 	return text
 }
 
-// A SiteChange is a site that a line changed. Nil stands for a site that was, or
-// is now, like nobody had ever used it.
+// A SiteChange is a site that a line changed. Before is nil where too many sites
+// were in use before the line to list them.
 type SiteChange struct {
 	Before, After *SiteState
 }
 
+// unused is a site that is not in use: only such a one is not listed.
+func unused(s SiteState) *SiteState {
+	return &SiteState{Form: x86.FormNop.String(), Raw: hex.EncodeToString(x86.Nop5[:]), Site: s.Site, Bytes: x86.Nop5, IP: s.IP}
+}
+
 // Changes are the sites that the line changed, in the order of Sites, and behind
-// them those that were in use before and are not any more.
+// them those that were in use before and are not any more, if all are listed that
+// are.
 func (res *Result) Changes() []SiteChange {
 	var out []SiteChange
 	for i := range res.Sites {
 		now := &res.Sites[i]
 		k := slices.IndexFunc(res.Before, func(s SiteState) bool { return s.IP == now.IP })
+		var was *SiteState
 		switch {
-		case k < 0:
-			out = append(out, SiteChange{nil, now})
-		case res.Before[k] != *now:
-			out = append(out, SiteChange{&res.Before[k], now})
+		case k >= 0:
+			was = &res.Before[k]
+		case res.BeforeMore == 0:
+			was = unused(*now)
+		}
+		if was == nil || *was != *now {
+			out = append(out, SiteChange{was, now})
 		}
 	}
 	if res.More > 0 {
@@ -138,8 +185,8 @@ func (res *Result) Changes() []SiteChange {
 	}
 	for i := range res.Before {
 		was := &res.Before[i]
-		if !slices.ContainsFunc(res.Sites, func(s SiteState) bool { return s.IP == was.IP }) {
-			out = append(out, SiteChange{was, nil})
+		if inUse(*was) && !slices.ContainsFunc(res.Sites, func(s SiteState) bool { return s.IP == was.IP }) {
+			out = append(out, SiteChange{was, unused(*was)})
 		}
 	}
 	return out

@@ -100,6 +100,9 @@ func (t *transcript) answered(res *script.Result) {
 		t.nameCol = min(max(t.nameCol, len(s.Site)), maxName)
 	}
 	t.calls(res)
+	for _, c := range res.Images() {
+		t.row("image", fmt.Sprintf("%-*s %s", t.nameCol, c.Fn, c), t.style.plain)
+	}
 	t.ran(res)
 	t.sites(res)
 	for _, w := range res.Warnings {
@@ -118,19 +121,21 @@ func (t *transcript) answered(res *script.Result) {
 	}
 }
 
-// calls prints the calls of the API and the questions to ops_funcs, where there
-// is more to say than the answer of the line, and why what was refused was.
+// calls prints the calls of the API, the questions to ops_funcs and the images of
+// BPF, where there is more to say than the answer of the line, and why what was
+// refused was.
 func (t *transcript) calls(res *script.Result) {
 	if len(res.Calls) > 1 {
 		for _, c := range res.Calls {
-			switch {
-			case c.OF != nil:
-				t.row("ops_func", fmt.Sprintf("%s is asked %s, answers %s", c.OF.ID, c.OF.Cmd, script.RetText(c.OF.Ret)), t.style.plain)
-			case c.API.RC == 0:
-				t.row("api", c.API.Fn+" = 0", t.style.plain)
-			default:
-				t.row("api", c.API.Fn+" = "+script.Reason(c.API.RC, c.Why), t.style.bad)
+			what, name, text, tone := c.Say()
+			paint := t.style.plain
+			if tone == script.Bad {
+				paint = t.style.bad
 			}
+			if c.Image != nil {
+				name = fmt.Sprintf("%-*s", t.nameCol, name)
+			}
+			t.row(what, name+" "+text, paint)
 		}
 		return
 	}
@@ -177,18 +182,16 @@ func (t *transcript) sites(res *script.Result) {
 	if res.More > 0 && (all || res.More != res.BeforeMore) {
 		defer t.row("sites", fmt.Sprintf("%d more in use, too many to list", res.More), t.style.fresh)
 	}
+	if all {
+		return
+	}
 	for _, c := range res.Changes() {
-		switch {
-		case c.After == nil:
-			t.code("site", t.siteText(c.Before.Site, *c.Before), t.style.faint)
-			t.code("", fmt.Sprintf("%*s clean", t.nameCol, "->"), t.style.fresh)
-		case all:
-		case c.Before == nil || c.Before.Bytes == c.After.Bytes:
+		if c.Before == nil || c.Before.Bytes == c.After.Bytes {
 			t.site("site", c.After.Site, *c.After)
-		default:
-			t.code("site", t.siteText(c.After.Site, *c.Before), t.style.faint)
-			t.site("", "->", *c.After)
+			continue
 		}
+		t.code("site", t.siteText(c.After.Site, *c.Before), t.style.faint)
+		t.site("", "->", *c.After)
 	}
 }
 
