@@ -293,7 +293,11 @@ func (k *bpfKernel) Emit(im *bpf.Image, d *bpf.Description) error {
 		return &ftracecore.Error{Ret: emitErrno(err), Site: d.Target.Name, Rule: err.Error()}
 	}
 	code.Name = k.code[im].Name
+	before := im.Size
 	k.code[im], im.Size = code, len(code.Bytes)
+	if o, ok := k.lab.observer.(BPFObserver); ok && before != 0 {
+		o.Rewritten(im, d.Target.Addr, before)
+	}
 	return nil
 }
 
@@ -385,7 +389,15 @@ func (k *bpfKernel) free(im *bpf.Image) {
 }
 
 func (k *bpfKernel) NewOps(name string, fn ftracecore.OpsFunc) *ftracecore.Ops {
-	return k.lab.NewDirectOps(name, fn)
+	o, ok := k.lab.observer.(BPFObserver)
+	if !ok {
+		return k.lab.NewDirectOps(name, fn)
+	}
+	return k.lab.NewDirectOps(name, func(ops *ftracecore.Ops, cmd ftracecore.Command) int {
+		ret := fn(ops, cmd)
+		o.OpsFunc(ops.Name, cmd, ret)
+		return ret
+	})
 }
 
 func (k *bpfKernel) FreeOps(ops *ftracecore.Ops) { delete(k.lab.ops, ops.Addr) }

@@ -79,6 +79,15 @@ type Observer interface {
 	DirectExit(name string, ret int64)
 }
 
+// A BPFObserver is an Observer that is told what BPF trampolines do too.
+type BPFObserver interface {
+	// OpsFunc tells what the ops_func of a trampoline was asked and answered.
+	OpsFunc(ops string, cmd ftracecore.Command, ret int)
+	// Rewritten tells that an image that nobody has entered was written again, to
+	// share the function; it had before bytes.
+	Rewritten(im *bpf.Image, fn uint64, before int)
+}
+
 // A Lab is one kernel with its guests.
 type Lab struct {
 	Core    *ftracecore.Core

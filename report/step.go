@@ -124,10 +124,13 @@ func (r *Recorder) comments(before int) []string {
 	return out
 }
 
+// tones are the classes of a script.Tone.
+var tones = [...]string{"", "good", "bad", "value"}
+
 // fill adds what the line gave.
 func (r *Recorder) fill(s *Step, res *script.Result) {
 	answer, tone := res.Answer()
-	s.Answer, s.Tone, s.Want = cut(answer), [...]string{"", "good", "bad", "value"}[tone], res.Want != ""
+	s.Answer, s.Tone, s.Want = cut(answer), tones[tone], res.Want != ""
 	if res.Oops != "" && tone == script.Silent {
 		s.Answer, s.Tone = "oops", "bad"
 	}
@@ -155,14 +158,8 @@ func (r *Recorder) rows(res *script.Result) []Row {
 	add := func(label, name, text, tone string) { rows = append(rows, Row{label, cut(name), cut(text), tone}) }
 	if len(res.Calls) > 1 {
 		for _, c := range res.Calls {
-			switch {
-			case c.OF != nil:
-				add("ops_func", c.OF.ID, "is asked "+c.OF.Cmd+", answers "+script.RetText(c.OF.Ret), "")
-			case c.API.RC == 0:
-				add("api", c.API.Fn, "= 0", "")
-			default:
-				add("api", c.API.Fn, "= "+script.Reason(c.API.RC, c.Why), "bad")
-			}
+			what, name, text, tone := c.Say()
+			add(what, name, text, tones[tone])
 		}
 	} else {
 		for _, err := range res.Why {
@@ -170,6 +167,9 @@ func (r *Recorder) rows(res *script.Result) []Row {
 				add("why", "", script.Reason(res.RC, err), "bad")
 			}
 		}
+	}
+	for _, c := range res.Images() {
+		add("image", c.Fn, c.String(), "")
 	}
 	for _, e := range res.EV {
 		if what, name, text := e.Say(); what != "" {

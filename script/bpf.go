@@ -231,7 +231,7 @@ func (r *Runner) bpfStates() (out []BPFState) {
 	for _, tr := range r.lab.BPF.Trampolines() {
 		s := BPFState{Fn: r.script.names.place(tr.Target().Addr), Flags: tr.Flags().String(), Progs: []string{}, Types: []string{}}
 		if im := tr.Image(); im != nil {
-			s.ImageSize, s.OrigStack = im.Size, tr.Flags().Has(bpf.OrigStack)
+			s.ImageSize, s.OrigStack, s.Addr = im.Size, tr.Flags().Has(bpf.OrigStack), im.Addr
 		}
 		for _, l := range tr.Links() {
 			s.Progs = append(s.Progs, l.Prog.Name)
@@ -240,6 +240,17 @@ func (r *Runner) bpfStates() (out []BPFState) {
 		out = append(out, s)
 	}
 	return out
+}
+
+// OpsFunc implements ftemu.BPFObserver. The recordings do not have these questions.
+func (r *Runner) OpsFunc(ops string, cmd ftracecore.Command, ret int) {
+	r.res.Calls = append(r.res.Calls, Call{OF: &OpsAnswer{Cmd: cmd.String(), ID: ops, Ret: ret}})
+}
+
+// Rewritten implements ftemu.BPFObserver.
+func (r *Runner) Rewritten(im *bpf.Image, fn uint64, before int) {
+	c := ImageChange{Fn: r.script.names.place(fn), Addr: im.Addr, NewAddr: im.Addr, Size: before, NewSize: im.Size}
+	r.res.Calls = append(r.res.Calls, Call{Image: &c})
 }
 
 // wantImage expects an image of a size, and whether it can share.

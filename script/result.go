@@ -32,14 +32,16 @@ type Result struct {
 	// Line is the number of the line in its file; 0 for a begin or end that the
 	// file leaves out.
 	Line int `json:"-"`
-	// Calls are the elements of API and OF together, in the order they finished.
+	// Calls are the elements of API and OF together, in the order they finished,
+	// with what BPF trampolines were asked and did.
 	Calls []Call `json:"-"`
 	// Why are the errors behind return values other than 0.
 	Why []error `json:"-"`
 	// Warnings are the warnings in full.
 	Warnings []ftracecore.Warning `json:"-"`
-	// Before is what the sites were like before the line.
-	Before []SiteState `json:"-"`
+	// Before is what the sites were like before the line, BeforeBPF what BPF was.
+	Before    []SiteState `json:"-"`
+	BeforeBPF []BPFState  `json:"-"`
 	// BeforeMore is what More was before the line.
 	BeforeMore int `json:"-"`
 	// Want is what an expectation was about: rc, ret, ...; "" for other lines.
@@ -66,11 +68,22 @@ type APICall struct {
 }
 
 // A Call is a call of the kernel's API, with the error behind its return value,
-// or a question to an ops_func.
+// or a question to an ops_func, or the image of a BPF trampoline that was written
+// again.
 type Call struct {
-	API *APICall
-	Why error
-	OF  *OpsAnswer
+	API   *APICall
+	Why   error
+	OF    *OpsAnswer
+	Image *ImageChange
+}
+
+// An ImageChange is a change of the image of a BPF trampoline: another one took its
+// place, or, where the addresses are the same, it was written again before anyone
+// entered it, to share the function. Sizes are in bytes.
+type ImageChange struct {
+	Fn            string
+	Addr, NewAddr uint64
+	Size, NewSize int
 }
 
 // An OpsAnswer is one question to an ops_func.
@@ -109,6 +122,8 @@ type BPFState struct {
 	OrigStack bool     `json:"orig_stack"` // the image can share the function with a livepatch
 	Progs     []string `json:"progs"`      // in the order in which they were attached
 	Types     []string `json:"types"`
+
+	Addr uint64 `json:"-"` // of the image; 0: there is none
 }
 
 // An OpsState is an ops after a line. Cur, Func, OrigStack and Share are those of

@@ -73,7 +73,7 @@ func (r *Runner) Close() { r.lab.Close() }
 func (r *Runner) Run(s Step) *Result {
 	res := &Result{Op: s.Text, Line: s.Line, Want: s.Wants()}
 	if r.prev != nil {
-		res.Before, res.BeforeMore = r.prev.Sites, r.prev.More
+		res.Before, res.BeforeBPF, res.BeforeMore = r.prev.Sites, r.prev.BPF, r.prev.More
 	}
 	r.res = res
 	s.run(r)

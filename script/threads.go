@@ -221,6 +221,8 @@ func (r *Runner) Redirect(id string, ip uint64) (to uint64, ok bool) {
 
 var _ ftemu.Observer = (*Runner)(nil)
 
+var _ ftemu.BPFObserver = (*Runner)(nil)
+
 // SiteName is the script's name of the site at ip.
 func (r *Runner) SiteName(ip uint64) string { return r.script.names.siteName(ip) }
 
