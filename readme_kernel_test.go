@@ -28,6 +28,5 @@ func TestInstalledKernelSessions(t *testing.T) {
 	require.NoError(t, err)
 	const mark = "```console kernel\n"
 	require.Contains(t, string(text), mark)
-	build(t)
-	runSessions(t, strings.ReplaceAll(string(text), readmeKernel, path), mark)
+	runSessions(t, build(t), strings.ReplaceAll(string(text), readmeKernel, path), mark)
 }

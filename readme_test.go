@@ -28,7 +28,7 @@ func TestGdbSessions(t *testing.T) {
 func checkSessions(t *testing.T, mark string) {
 	pages, err := filepath.Glob("docs/*.md")
 	require.NoError(t, err)
-	build(t)
+	program := build(t)
 	blocks := 0
 	for _, file := range append(pages, "README.md") {
 		text, err := os.ReadFile(file)
@@ -38,7 +38,7 @@ func checkSessions(t *testing.T, mark string) {
 		}
 		blocks++
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			found := runSessions(t, string(text), mark)
+			found := runSessions(t, program, string(text), mark)
 			if os.Getenv("UPDATE_GOLDEN") != "" {
 				require.NoError(t, os.WriteFile(file, []byte(found), 0o666))
 			}
@@ -47,18 +47,21 @@ func checkSessions(t *testing.T, mark string) {
 	require.Positive(t, blocks, "no page has a block %q", mark)
 }
 
-// build makes the program, as the first command of README.md says. When the test
-// ends it takes away what is new in the folder.
-func build(t *testing.T) {
+// build makes the program, as the first command of README.md says, in a place of
+// its own. When the test ends it takes away what sessions left in the folder.
+func build(t *testing.T) (program string) {
 	before := names(t)
 	t.Cleanup(func() {
 		for _, name := range names(t) {
 			if !slices.Contains(before, name) {
-				require.NoError(t, os.Remove(name))
+				_ = os.Remove(name) // another run of the tests may have done it
 			}
 		}
 	})
-	shell(t, "go build ./cmd/ftemu")
+	program = filepath.Join(t.TempDir(), "ftemu")
+	said := shell(t, "go build -o "+program+" ./cmd/ftemu")
+	require.FileExists(t, program, said)
+	return program
 }
 
 // names lists the folder of the module.
@@ -72,8 +75,8 @@ func names(t *testing.T) (out []string) {
 }
 
 // runSessions returns text with the output of the commands in the blocks that begin
-// with mark as it was, and fails where that differs.
-func runSessions(t *testing.T, text, mark string) string {
+// with mark as it was, and fails where that differs. program is what ./ftemu stands for.
+func runSessions(t *testing.T, program, text, mark string) string {
 	var out strings.Builder
 	rest := text
 	for {
@@ -88,7 +91,7 @@ func runSessions(t *testing.T, text, mark string) string {
 		for _, session := range strings.SplitAfter(block, "\n$ ") {
 			session = strings.TrimSuffix(session, "$ ")
 			command, want, _ := strings.Cut(strings.TrimPrefix(session, "$ "), "\n")
-			found := shell(t, command)
+			found := shell(t, strings.ReplaceAll(command, "./ftemu ", program+" "))
 			if !matches(found, want) && os.Getenv("UPDATE_GOLDEN") == "" {
 				require.Equal(t, want, found, command)
 			}
