@@ -123,9 +123,12 @@ func (b *browser) size(width int64) { b.do(chromedp.EmulateViewport(width, 900))
 func shown(t *testing.T) map[string]string {
 	design, err := ftracecore.ParseDesign("rinse-repeat")
 	require.NoError(t, err)
+	var mistaken ftemu.Options
+	require.NoError(t, mistaken.Make("blocking-peer"))
 	pages := make(map[string]string)
 	for name, opt := range map[string]ftemu.Options{
 		"livepatch-first.ft": {}, "fexit-bpf-first.ft": {}, "traces/graph.ft": {}, "own-layout.ft": {}, "share/livepatch-first.ft": {Design: &design},
+		"explore/livepatch-meets-bpf.ft": mistaken,
 	} {
 		file, text := example(t, name)
 		pages[name] = html(t, pageOf(t, file, text, opt))
@@ -139,6 +142,9 @@ const paperWidth = 718
 const (
 	// widest answers by how much the page is wider than its window.
 	widest = `document.documentElement.scrollWidth - document.documentElement.clientWidth`
+
+	// cut lists tables that reach out of their boxes.
+	cut = `[...document.querySelectorAll('table')].filter(e => e.checkVisibility()).filter(e => e.getBoundingClientRect().right > e.parentElement.getBoundingClientRect().right + 1).map(e => e.className + ' ' + e.closest('[id]').id)`
 
 	// overlaps lists the texts of pictures that overlap others of the same picture,
 	// or reach out of it.
@@ -203,7 +209,9 @@ func TestBrowser(t *testing.T) {
 				b.size(width)
 				require.LessOrEqual(t, eval[float64](b, widest), 0.0, "at %d", width)
 			}
+			require.NotContains(t, strings.Join(eval[[]string](b, cut), "\n"), "ops", "no flag is out of sight on a telephone")
 			b.size(1200)
+			require.Empty(t, eval[[]string](b, cut))
 			require.Empty(t, eval[[]string](b, overlaps))
 
 			var backs []string
@@ -219,6 +227,7 @@ func TestBrowser(t *testing.T) {
 			require.Empty(t, eval[[]string](b, hidden), "and open on paper")
 			b.size(paperWidth)
 			require.LessOrEqual(t, eval[float64](b, widest), 0.0, "on paper")
+			require.Empty(t, eval[[]string](b, cut), "on paper")
 			require.Equal(t, backs[0], eval[string](b, background), "paper is light")
 
 			requests, errors := b.complaints()

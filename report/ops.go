@@ -3,7 +3,6 @@ package report
 import (
 	"slices"
 	"strconv"
-	"strings"
 
 	"ftemu/ftracecore"
 	"ftemu/script"
@@ -56,14 +55,7 @@ func (r *Recorder) ops(s *Step, res *script.Result) {
 		s.AsWas = len(res.API) > 0
 		return
 	}
-	var flags ftracecore.OpsFlags
-	for _, o := range append(slices.Clone(now), was...) {
-		flags |= o.flags
-	}
 	t := &Ops{}
-	if flags != 0 {
-		t.Flags = strings.Split(flags.String(), "|")
-	}
 	for _, o := range now {
 		i := slices.IndexFunc(was, func(x opsState) bool { return x.name == o.name })
 		before := opsState{}
@@ -95,26 +87,52 @@ func (r *Recorder) opsRow(t *Ops, o opsState, was ftracecore.OpsFlags, state str
 	if o.direct {
 		kind = kindDirect
 	}
-	row := OpsRow{Name: cutTo(o.name, 60), Tramp: o.tramp, State: state, Kind: kind}
+	row := OpsRow{Name: cutTo(o.name, 60), Tramp: o.tramp, State: state, Kind: kind, flags: o.flags, was: was}
 	if o.place > 0 {
 		row.Place = strconv.Itoa(o.place)
 	}
-	has := func(f ftracecore.OpsFlags, name string) bool {
-		return f != 0 && slices.Contains(strings.Split(f.String(), "|"), name)
-	}
-	for _, name := range t.Flags {
-		c := OpsCell{Flag: name}
-		switch on, before := has(o.flags, name), has(was, name); {
-		case on && before:
-			c.Mark = "●"
-		case on:
-			c.Mark, c.Class = "+", "new"
-		case before:
-			c.Mark, c.Class = "−", "gone"
-		}
-		row.Cells = append(row.Cells, c)
-	}
 	t.Rows = append(t.Rows, row)
+}
+
+// columns gives every table of ops the same columns, so that they can be compared
+// down the page: the flags that any row has or had.
+func (p *Page) columns() {
+	var tables []*Ops
+	var all ftracecore.OpsFlags
+	for _, s := range p.Steps {
+		if s.Ops == nil {
+			continue
+		}
+		tables = append(tables, s.Ops)
+		for _, row := range s.Ops.Rows {
+			all |= row.flags | row.was
+		}
+	}
+	for f := ftracecore.OpsFlags(1); f != 0; f <<= 1 {
+		if all&f == 0 {
+			continue
+		}
+		for _, t := range tables {
+			t.Flags = append(t.Flags, f.String())
+			for i := range t.Rows {
+				row := &t.Rows[i]
+				row.Cells = append(row.Cells, opsCell(row.flags&f != 0, row.was&f != 0))
+			}
+		}
+	}
+}
+
+// opsCell marks whether an ops has a flag, and had it before.
+func opsCell(has, had bool) OpsCell {
+	switch {
+	case has && had:
+		return OpsCell{"●", ""}
+	case has:
+		return OpsCell{"+", "new"}
+	case had:
+		return OpsCell{"−", "gone"}
+	}
+	return OpsCell{}
 }
 
 // Kinds of users, as classes.

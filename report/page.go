@@ -1,6 +1,9 @@
 package report
 
-import "ftemu/script"
+import (
+	"ftemu/ftracecore"
+	"ftemu/script"
+)
 
 // A Page is what is drawn of one run.
 type Page struct {
@@ -114,12 +117,11 @@ type OpsRow struct {
 	Place             string // on the list; "" where it is not on it
 	State             string // class: new or gone
 	Cells             []OpsCell
+	flags, was        ftracecore.OpsFlags
 }
 
 // An OpsCell tells whether an ops has a flag.
-type OpsCell struct {
-	Flag, Mark, Class string
-}
+type OpsCell struct{ Mark, Class string }
 
 // End is the state behind the last line.
 type End struct {

@@ -205,6 +205,7 @@ func (r *Recorder) count(st script.Step, res *script.Result) (tone string) {
 func (r *Recorder) Page(failures int) *Page {
 	r.rest(len(r.source)+1, true)
 	p := r.page
+	p.columns()
 	p.Insns = r.clock.Now()
 	p.Bad = failures > 0
 	switch {

@@ -268,6 +268,29 @@ func TestLivepatchFirst(t *testing.T) {
 	require.Equal(t, []string{"ftor_f0 [ftoracle] (1) R   D\ttramp: ftrace_regs_caller+0x0/0x58 (call_direct_funcs+0x0/0x30)", "\tdirect-->ftor_t_orig0+0x0/0x80 [ftoracle]"}, p.End.Enabled)
 }
 
+// All tables of ops of a page have the same columns, so that flags can be
+// followed down the page.
+func TestColumns(t *testing.T) {
+	file, text := example(t, "livepatch-first.ft")
+	p := pageOf(t, file, text, ftemu.Options{})
+	want := []string{"ENABLED", "DYNAMIC", "SAVE_REGS", "INITIALIZED", "ADDING", "ALLOC_TRAMP", "IPMODIFY", "PERMANENT", "DIRECT"}
+	tables := 0
+	for _, s := range p.Steps {
+		if s.Ops == nil {
+			continue
+		}
+		tables++
+		require.Equal(t, want, s.Ops.Flags, s.ID)
+		for _, row := range s.Ops.Rows {
+			require.Len(t, row.Cells, len(want), s.ID)
+		}
+	}
+	require.Greater(t, tables, 5)
+	plus := report.OpsCell{Mark: "+", Class: "new"}
+	has := report.OpsCell{Mark: "●"}
+	require.Equal(t, []report.OpsCell{plus, has, {}, has, {}, plus, has, has, {}}, step(t, p, "line-15").Ops.Rows[0].Cells)
+}
+
 // Names and texts of a scenario are text.
 func TestEscapes(t *testing.T) {
 	const evil = `<script>alert("1")</script>`
