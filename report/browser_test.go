@@ -146,6 +146,37 @@ const (
 	// cut lists tables that reach out of their boxes.
 	cut = `[...document.querySelectorAll('table')].filter(e => e.checkVisibility()).filter(e => e.getBoundingClientRect().right > e.parentElement.getBoundingClientRect().right + 1).map(e => e.className + ' ' + e.closest('[id]').id)`
 
+	// broken lists errnos that stand on two lines.
+	broken = `(() => {
+		const bad = [];
+		const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+		while (walk.nextNode()) {
+			for (const m of walk.currentNode.textContent.matchAll(/-E[A-Z]+/g)) {
+				const r = document.createRange();
+				r.setStart(walk.currentNode, m.index);
+				r.setEnd(walk.currentNode, m.index + m[0].length);
+				if (new Set([...r.getClientRects()].map(x => x.top)).size > 1) bad.push(m[0] + ' in ' + walk.currentNode.parentElement.closest('[id]').id);
+			}
+		}
+		return bad;
+	})()`
+
+	// struck lists texts that the bar of a refused line goes through.
+	struck = `(() => {
+		const bad = [];
+		for (const step of document.querySelectorAll('.failed')) {
+			const edge = step.getBoundingClientRect().left + 3;
+			const walk = document.createTreeWalker(step, NodeFilter.SHOW_TEXT);
+			while (walk.nextNode()) {
+				if (!walk.currentNode.textContent.trim()) continue;
+				const r = document.createRange();
+				r.selectNodeContents(walk.currentNode);
+				if ([...r.getClientRects()].some(x => x.width > 0 && x.left < edge)) bad.push(walk.currentNode.textContent);
+			}
+		}
+		return bad;
+	})()`
+
 	// overlaps lists the texts of pictures that overlap others of the same picture,
 	// or reach out of it.
 	overlaps = `(() => {
@@ -205,9 +236,11 @@ func TestBrowser(t *testing.T) {
 			b.size(1200)
 			b.media("screen", "light")
 			b.open(page)
-			for _, width := range []int64{1200, 800, 380} {
+			for _, width := range []int64{1200, 800, 400, 380} {
 				b.size(width)
 				require.LessOrEqual(t, eval[float64](b, widest), 0.0, "at %d", width)
+				require.Empty(t, eval[[]string](b, broken), "at %d", width)
+				require.Empty(t, eval[[]string](b, struck), "at %d", width)
 			}
 			require.NotContains(t, strings.Join(eval[[]string](b, cut), "\n"), "ops", "no flag is out of sight on a telephone")
 			b.size(1200)
@@ -228,6 +261,7 @@ func TestBrowser(t *testing.T) {
 			b.size(paperWidth)
 			require.LessOrEqual(t, eval[float64](b, widest), 0.0, "on paper")
 			require.Empty(t, eval[[]string](b, cut), "on paper")
+			require.Empty(t, eval[[]string](b, broken), "on paper")
 			require.Equal(t, backs[0], eval[string](b, background), "paper is light")
 
 			requests, errors := b.complaints()

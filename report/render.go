@@ -4,6 +4,8 @@ import (
 	"embed"
 	"html/template"
 	"io"
+	"regexp"
+	"strings"
 )
 
 //go:embed page.html.tmpl parts.html.tmpl pictures.html.tmpl style.css
@@ -17,7 +19,9 @@ func (p *Page) Write(w io.Writer) error {
 	}
 	t, err := template.New("page.html.tmpl").Funcs(template.FuncMap{
 		"style":   func() template.CSS { return template.CSS(style) }, // the package's own
+		"whole":   whole,
 		"counted": counted,
+		"noun":    noun,
 		"grouped": func(n uint64) string { return grouped(int(n)) },
 		"add":     func(a, b float64) float64 { return a + b },
 		"plus":    func(a, b int) int { return a + b },
@@ -26,6 +30,23 @@ func (p *Page) Write(w io.Writer) error {
 		return err
 	}
 	return t.Execute(w, p)
+}
+
+// dashed is a word that begins with a hyphen: an errno, or a flag of a command.
+var dashed = regexp.MustCompile(`(?:^|[^\w-])(-{1,2}[A-Za-z][\w-]*)`)
+
+// whole is text in which no line ends behind the hyphen that such a word begins
+// with, as browsers else may do.
+func whole(text string) template.HTML {
+	var b strings.Builder
+	done := 0
+	for _, at := range dashed.FindAllStringSubmatchIndex(text, -1) {
+		b.WriteString(template.HTMLEscapeString(text[done:at[2]]))
+		b.WriteString(`<span class="whole">` + text[at[2]:at[3]] + `</span>`)
+		done = at[3]
+	}
+	b.WriteString(template.HTMLEscapeString(text[done:]))
+	return template.HTML(b.String())
 }
 
 // MoreSites is how many sites have no strip for want of room.

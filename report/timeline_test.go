@@ -67,6 +67,20 @@ func TestWords(t *testing.T) {
 	require.Equal(t, "bpf_trampoline-f0", className("BPF_trampoline:f0"))
 }
 
+func TestWhole(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                        "",
+		"0":                       "0",
+		"-EBUSY":                  `<span class="whole">-EBUSY</span>`,
+		"-EAGAIN, then 0":         `<span class="whole">-EAGAIN</span>, then 0`,
+		`<b> = -EBUSY: "klp"`:     `&lt;b&gt; = <span class="whole">-EBUSY</span>: &#34;klp&#34;`,
+		"run --max-states 0 -o x": `run <span class="whole">--max-states</span> 0 <span class="whole">-o</span> x`,
+		"live-patch - a->b x--y":  "live-patch - a-&gt;b x--y",
+	} {
+		require.Equal(t, want, string(whole(text)), text)
+	}
+}
+
 func TestWritten(t *testing.T) {
 	for _, tt := range []struct {
 		line, text, code, note string
