@@ -102,17 +102,13 @@ func (s *slicer) now(end bool) uint64 {
 
 // kindAt says whose a callback or a trampoline is.
 func (r *Recorder) kindAt(name, role string) string {
-	if role == roleTramp {
-		name = strings.TrimPrefix(name, trampOf)
-	} else if role != roleCallback {
-		return role
+	switch id, own := strings.CutPrefix(name, trampOf); {
+	case role == roleCallback || role == roleTramp && own:
+		return r.frames.kind(id)
+	case role == roleTramp:
+		return kindShared
 	}
-	for _, o := range r.run.Lab().Core.Ops() {
-		if o.Name == name {
-			return opsKind(o.Flags)
-		}
-	}
-	return kindTracer
+	return role
 }
 
 // trampOf begins the name of an ops' own trampoline.

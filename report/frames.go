@@ -167,10 +167,10 @@ func (f *frames) names(addr uint64, t ftemu.Trampoline) (name, kind string) {
 	if id, ok := strings.CutPrefix(name, "tramp:"); ok {
 		return trampOf + id, f.kind(id)
 	}
-	return name, kindTracer
+	return name, kindShared
 }
 
-// kind says whose the trampoline of an ops is.
+// kind says whose an ops is.
 func (f *frames) kind(id string) string {
 	for _, o := range f.run.Lab().Core.Ops() {
 		if o.Name == id {

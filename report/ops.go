@@ -140,6 +140,7 @@ const (
 	kindTracer = "tracer"
 	kindKlp    = "klp"
 	kindDirect = "direct"
+	kindShared = "shared" // the kernel's own, which serves all
 )
 
 func opsKind(f ftracecore.OpsFlags) string {

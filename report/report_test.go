@@ -268,6 +268,55 @@ func TestLivepatchFirst(t *testing.T) {
 	require.Equal(t, []string{"ftor_f0 [ftoracle] (1) R   D\ttramp: ftrace_regs_caller+0x0/0x58 (call_direct_funcs+0x0/0x30)", "\tdirect-->ftor_t_orig0+0x0/0x80 [ftoracle]"}, p.End.Enabled)
 }
 
+// Code has the colour of whose it is wherever it stands; what serves all has one
+// of its own.
+func TestColours(t *testing.T) {
+	for name, kinds := range map[string]map[string]string{ // of a trampoline, by its name
+		"livepatch-first.ft": {"trampoline of klp": "klp", "ftrace_regs_caller": "shared", "direct trampoline share": "direct", "share": "direct"},
+		"traces/graph.ft":    {"trampoline of function_graph": "tracer", "ftrace_caller": "shared", "ftrace_regs_caller": "shared", "return_to_handler": "shared"},
+	} {
+		file, text := example(t, name)
+		p := pageOf(t, file, text, ftemu.Options{})
+		seen := make(map[string]bool)
+		check := func(what, kind string) {
+			if want, ok := kinds[what]; ok {
+				require.Equal(t, want, kind, "%s: %s", name, what)
+				seen[what] = true
+			}
+		}
+		for _, tr := range p.Tramps {
+			check(tr.Name, tr.Kind)
+		}
+		for _, s := range p.Steps {
+			if s.Call != nil {
+				for _, b := range s.Call.Bars {
+					check(b.Label, b.Kind)
+				}
+			}
+		}
+		require.Len(t, seen, len(kinds), name)
+		calls := 0
+		for _, site := range p.Sites {
+			for _, row := range site.Rows {
+				_, target, ok := strings.Cut(row.Strip.Text, "<")
+				if !ok {
+					require.Equal(t, "nop", row.Kind)
+					continue
+				}
+				calls++
+				target = strings.TrimSuffix(target, ">")
+				if id, own := strings.CutPrefix(target, "tramp:"); own {
+					target = "trampoline of " + id
+				} else if id, direct := strings.CutPrefix(target, "direct:"); direct {
+					require.Equal(t, "direct", row.Kind, id)
+				}
+				check(target, row.Kind)
+			}
+		}
+		require.Greater(t, calls, 2, name)
+	}
+}
+
 // All tables of ops of a page have the same columns, so that flags can be
 // followed down the page.
 func TestColumns(t *testing.T) {

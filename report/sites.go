@@ -87,20 +87,20 @@ func (r *Recorder) strip(s script.SiteState, was *script.SiteState) *Strip {
 	return out
 }
 
-// kindOf says whom a site leads to, by the flags of its record.
+// kindOf says whose code a site calls: that of one user, or what serves all.
 func kindOf(s script.SiteState) string {
 	has := func(flag ftracecore.RecFlags) bool {
 		return strings.Contains("|"+s.Flags+"|", "|"+flag.String()+"|")
 	}
 	switch {
-	case s.Count == 0:
+	case s.Target == "":
 		return "nop"
-	case has(ftracecore.RecIPModify) && has(ftracecore.RecDirect):
-		return "both"
+	case has(ftracecore.RecDirectEn):
+		return kindDirect
+	case !strings.HasPrefix(s.Target, "tramp:"):
+		return kindShared
 	case has(ftracecore.RecIPModify):
 		return kindKlp
-	case has(ftracecore.RecDirect):
-		return kindDirect
 	}
 	return kindTracer
 }
