@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -159,11 +160,13 @@ func (s *Session) takeBack(args []string) ([]string, error) {
 }
 
 func (s *Session) why([]string) ([]string, error) {
-	if s.refused == nil {
-		return []string{"No line was refused."}, nil
+	for _, l := range slices.Backward(s.lines) {
+		if l.refused != nil {
+			s.opt.Display.Explain(l.refused)
+			return nil, nil
+		}
 	}
-	s.opt.Display.Explain(s.refused)
-	return nil, nil
+	return []string{"No line was refused."}, nil
 }
 
 func (s *Session) quit([]string) ([]string, error) {

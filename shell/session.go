@@ -55,7 +55,6 @@ type Session struct {
 	lines   []line
 	here    *state // what remember made for the present state; nil: nothing yet
 	begin   string // the begin line of a scenario that has none
-	refused *script.Result
 	over    bool
 	opened  string          // the file that it began with
 	own     map[string]bool // files that it may replace
@@ -73,7 +72,8 @@ type line struct {
 	want    string // what it expects
 	failed  string // how that was not met
 	oops    string
-	crashed bool // nothing runs behind it
+	refused *script.Result // what it gave, if a call was refused
+	crashed bool           // nothing runs behind it
 }
 
 // A state is one to come back to.
@@ -178,6 +178,7 @@ func (s *Session) wrong(format string, args ...any) error {
 
 // enter takes a line of the scenario.
 func (s *Session) enter(text string) error {
+	text = strings.TrimRight(text, " \t") // Tab leaves a space
 	words, err := script.Fields(text)
 	crashed := len(s.lines) > 0 && s.lines[len(s.lines)-1].crashed
 	switch {
@@ -243,7 +244,7 @@ func (s *Session) run(l line, step script.Step) error {
 	}
 	s.opt.Display.Answered(res)
 	if len(res.Why) > 0 {
-		s.refused = res
+		l.refused = res
 	}
 	l.op, l.want, l.failed, l.oops = res.Op, res.Want, res.Failed, res.Oops
 	s.accept(l)

@@ -327,6 +327,27 @@ func TestWhy(t *testing.T) {
 	require.Len(t, d.explains, 1)
 	require.Equal(t, "register b", d.explains[0].Op)
 	require.NotEmpty(t, d.explains[0].Decisions[0].Steps)
+
+	// What was taken back is not explained, nor what comes before it forgotten.
+	enter(t, s, "register b", "undo", "why")
+	require.Len(t, d.explains, 2)
+	require.Equal(t, 7, d.explains[1].Line)
+	enter(t, s, "undo 2", "why")
+	require.Len(t, d.explains, 2)
+	require.Equal(t, []string{"No line was refused."}, d.said)
+}
+
+// TestTrailingSpaces: Tab leaves a space behind the last word.
+func TestTrailingSpaces(t *testing.T) {
+	s, d := newSession(t)
+	defer s.Close()
+	file := filepath.Join(t.TempDir(), "x.ft")
+	enter(t, s, "new a klp ", "# noted \t", "  ", "filter a f0\t ", "list")
+	require.Equal(t, []string{"  1  begin shell sites=", "  2  new a klp", "  3  # noted", "  4", "  5  filter a f0"}, d.said)
+	enter(t, s, "save "+file)
+	saved, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, "begin shell sites=\nnew a klp\n# noted\n\nfilter a f0\n", string(saved))
 }
 
 func TestSave(t *testing.T) {
