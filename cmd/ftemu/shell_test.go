@@ -160,7 +160,7 @@ func TestShellTerminal(t *testing.T) {
 	x.press("filter kl" + tab)
 	x.wait("filter klp1 ")
 	x.press("f0" + enter)
-	x.wait(" 3  filter klp1 f0                    0\r\n")
+	x.wait(" 3  filter klp1 f0                                0\r\n")
 	x.wait("4> ")
 	x.press(up)
 	x.wait("filter klp1 f0")

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"strings"
 
 	"ftemu/script"
 	"ftemu/shell"
@@ -16,7 +17,7 @@ func (c *shellCmd) display(a *app, keys keyboard) shell.Display {
 	p := newTextPrinter(a, nil, &c.runFlags, 0)
 	p.lineCol, p.opCol = shellLineCol, shellOpCol
 	if a.width > 0 {
-		p.opCol = max(0, min(p.opCol, a.width-p.indent()-maxAnswer))
+		p.opCol = max(0, min(p.opCol, a.width-p.indent()-minAnswer))
 	}
 	return &textDisplay{p, a.stdout, keys}
 }
@@ -24,8 +25,7 @@ func (c *shellCmd) display(a *app, keys keyboard) shell.Display {
 // Columns of a session: what lines will come is not known.
 const (
 	shellLineCol = 2
-	shellOpCol   = 32
-	maxAnswer    = 8
+	shellOpCol   = maxOpCol
 )
 
 // A textDisplay shows a session to people.
@@ -69,10 +69,19 @@ func (d *textDisplay) Explain(res *script.Result) {
 func (d *textDisplay) Say(_ string, rows []string) {
 	d.closeLine()
 	for _, row := range rows {
-		for _, l := range wrap(row, d.width) {
-			fmt.Fprintln(d.w, l)
-		}
+		cols := labelled(row)
+		hang(d.w, d.width, row[:cols], cols, row[cols:], d.style.plain)
 	}
+}
+
+// labelled is how many columns of a row are a label and the gap behind it.
+func labelled(row string) int {
+	label := strings.TrimLeft(row, " ")
+	_, text, ok := strings.Cut(label, "  ")
+	if !ok {
+		return 0
+	}
+	return len(row) - len(strings.TrimLeft(text, " "))
 }
 
 func (d *textDisplay) End(failures int) { d.end(failures) }

@@ -55,24 +55,35 @@ func wrap(text string, width int) []string {
 }
 
 // hang prints text to the right of what stands first, which has cols columns;
-// the lines that follow stand below the text. width is that of the output, 0 is
-// no limit.
+// the lines that follow stand below the text, or below the words of an item of a
+// list. width is that of the output, 0 is no limit.
 func hang(w io.Writer, width int, first string, cols int, text string, paint func(string) string) {
-	if width > 0 && width-cols < minWrap {
+	lead, text := item(text)
+	mark := strings.TrimLeft(lead, " ")
+	if width > 0 && width-cols-len(mark) < minWrap {
 		const indent = 2
 		if strings.TrimSpace(first) != "" {
 			fmt.Fprintln(w, strings.TrimRight(first, " "))
 		}
-		first, cols, text = strings.Repeat(" ", indent), indent, strings.TrimLeft(text, " ")
+		first, cols, lead = strings.Repeat(" ", indent), indent, mark
 	}
 	avail := 0
 	if width > 0 {
-		avail = width - cols
+		most := max(width-cols-minWrap, len(mark))
+		lead = lead[max(len(lead)-most, 0):]
+		avail = width - cols - len(lead)
 	}
 	for _, l := range wrap(text, avail) {
-		fmt.Fprintln(w, first+paint(l))
-		first = strings.Repeat(" ", cols)
+		fmt.Fprintln(w, first+paint(lead+l))
+		first, lead = strings.Repeat(" ", cols), strings.Repeat(" ", len(lead))
 	}
+}
+
+// item parts a text from what stands before its words: spaces, and the dash of an
+// item of a list.
+func item(text string) (lead, words string) {
+	words = strings.TrimPrefix(strings.TrimLeft(text, " "), "- ")
+	return text[:len(text)-len(words)], words
 }
 
 // say prints a paragraph.

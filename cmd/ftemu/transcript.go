@@ -27,7 +27,7 @@ type transcript struct {
 const (
 	maxOpCol  = 44 // longer lines push their answer to the right
 	labelCol  = 10
-	minAnswer = 14 // columns for an answer and the gaps around it
+	minAnswer = 8 // columns for an answer
 	minName   = 8
 	maxName   = 20 // longer names push what follows to the right
 )
@@ -39,7 +39,7 @@ func newTranscript(a *app, steps []script.Step) *transcript {
 	}
 	most := maxOpCol
 	if a.width > 0 {
-		most = min(most, a.width-r.lineCol-minAnswer)
+		most = min(most, a.width-r.indent()-minAnswer)
 	}
 	for _, s := range steps {
 		if len(s.Text) <= most {
