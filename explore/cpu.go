@@ -55,7 +55,7 @@ func (t *thread) call(c *script.GuestCall) {
 		t.yield(event{kind: evPoint, text: "call " + w.lab().Name(c.Fn)})
 	}
 	if err := w.lab().BeginCall(cpu, c.Fn, c.Args...); err != nil {
-		w.violate(Ends, "%v", err)
+		w.violate(Ends, "call "+w.lab().Name(c.Fn), "%v", err)
 		return
 	}
 	t.calls++
@@ -71,7 +71,7 @@ func (t *thread) call(c *script.GuestCall) {
 			break
 		}
 		if n == maxCallInsns {
-			w.violate(Ends, "the call of %s did not end within %d instructions", w.lab().Name(c.Fn), maxCallInsns)
+			w.violate(Ends, w.executes(ip), "the call of %s did not end within %d instructions", w.lab().Name(c.Fn), maxCallInsns)
 			return
 		}
 		if w.opt.Full || w.visible(ip) {
@@ -86,7 +86,7 @@ func (t *thread) call(c *script.GuestCall) {
 	}
 	w.run.Start(t.res)
 	w.run.Returned(cpu.Regs().GPR[emu.RAX])
-	w.judge(t)
+	w.judge(t, c.Fn)
 }
 
 // visible tells whether the effect of the instruction at ip can depend on what
@@ -166,7 +166,7 @@ func (w *world) fetched(t *thread, ip uint64, seen x86.Bytes5) {
 	if seen[0] == x86.OpInt3 || slices.Contains(w.whole(ip), seen) {
 		return
 	}
-	w.violate(Torn, "%s fetched % x at %s, which is neither the old instruction (% x) nor the new one (% x)",
+	w.violate(Torn, w.executes(ip), "%s fetched % x at %s, which is neither the old instruction (% x) nor the new one (% x)",
 		t.name, seen, w.lab().Name(ip), w.changes[ip].Old, w.changes[ip].New)
 }
 
@@ -177,9 +177,12 @@ func (w *world) executed(ip uint64, seen x86.Bytes5, rip uint64) {
 			return
 		}
 	}
-	w.violate(LostCall, "%s led to %s: neither its old instruction (to %s) nor its new one (to %s) leads there",
+	w.violate(LostCall, w.executes(ip), "%s led to %s: neither its old instruction (to %s) nor its new one (to %s) leads there",
 		w.lab().Name(ip), w.lab().Name(rip), w.lab().Name(leadsTo(w.changes[ip].Old, ip)), w.lab().Name(leadsTo(w.changes[ip].New, ip)))
 }
+
+// executes is the step that executes the instruction at ip.
+func (w *world) executes(ip uint64) string { return event{kind: evInsn, ip: ip, world: w}.what() }
 
 // leadsTo is where the instruction of a site takes a CPU.
 func leadsTo(b x86.Bytes5, ip uint64) uint64 {
@@ -191,13 +194,14 @@ func leadsTo(b x86.Bytes5, ip uint64) uint64 {
 
 // faulted reports a call that broke off.
 func (w *world) faulted(ip uint64, stop emu.Stop) {
+	what := w.executes(ip)
 	switch {
 	case stop.Reason == emu.StopInt3:
-		w.violate(Torn, "an int3 at %s that nobody claims", w.lab().Name(ip))
+		w.violate(Torn, what, "an int3 at %s that nobody claims", w.lab().Name(ip))
 	case w.lab().IsTransient(stop.RIP) && (stop.Reason == emu.StopFetch || stop.Reason == emu.StopNoExec):
-		w.violate(Freed, "a CPU executes at %#x, in a trampoline that was freed", stop.RIP)
+		w.violate(Freed, what, "a CPU executes at %#x, in a trampoline that was freed", stop.RIP)
 	default:
-		w.violate(Torn, "a CPU went astray behind %s: %s", w.lab().Name(ip), stop.Error())
+		w.violate(Torn, what, "a CPU went astray behind %s: %s", w.lab().Name(ip), stop.Error())
 	}
 }
 
@@ -228,7 +232,7 @@ func (x watcher) Unmapped(addr, size uint64) {
 			}
 		}
 		if inside {
-			w.violate(Freed, "%s frees %s while %s %s", w.cur.name, w.lab().Name(addr), t.name, where)
+			w.violate(Freed, "free "+w.lab().Name(addr), "%s frees %s while %s %s", w.cur.name, w.lab().Name(addr), t.name, where)
 		}
 	}
 }

@@ -67,20 +67,21 @@ func asJSON(t testing.TB, v any) string {
 	return string(b)
 }
 
-// mistakes are the known ones, each with a scenario that shows it, and what
-// must be found first.
+// mistakes are the known ones, each with a scenario that shows it, what must be
+// found first, and the step in which that breaks, with the locks held.
 var mistakes = []struct {
 	name, scenario string
 	property       Property
+	step, locks    string
 }{
-	{"naive", "explore/call-to-call-1", Torn},
-	{"skip-int3", "explore/call-to-call-1", LostCall},
-	{"disable-then-enable", "explore/direct-modify", Direct},
-	{"keep-entry", "explore/livepatch-meets-bpf", Leftovers},
-	{"no-self-on-modify", "explore/fexit-joins-fentry", Livepatch},
-	{"relock-direct-mutex", "explore/direct-modify", Deadlock},
-	{"blocking-peer", "explore/livepatch-meets-bpf", LockOrder},
-	{"no-grace", "explore/call-to-nop-1", Freed},
+	{"naive", "explore/call-to-call-1", Torn, "cpu1: execute ftor_f0", ""},
+	{"skip-int3", "explore/call-to-call-1", LostCall, "cpu1: execute ftor_f0", ""},
+	{"disable-then-enable", "explore/direct-modify", Direct, "cpu1: return from ftor_f0", ""},
+	{"keep-entry", "explore/livepatch-meets-bpf", Leftovers, "bpf: return -EBUSY", ""},
+	{"no-self-on-modify", "explore/fexit-joins-fentry", Livepatch, "cpu1: return from ftor_f0", ""},
+	{"relock-direct-mutex", "explore/direct-modify", Deadlock, "modify: waits for direct_mutex", "D"},
+	{"blocking-peer", "explore/livepatch-meets-bpf", LockOrder, "klp: trampoline mutex of ftor_f0", "D"},
+	{"no-grace", "explore/call-to-nop-1", Freed, "leave: free 0xffffffffc0210000", "L"},
 }
 
 func TestMistakes(t *testing.T) {
@@ -103,6 +104,7 @@ func TestMistakes(t *testing.T) {
 			first, err := Replay(s, with, sched)
 			require.NoError(t, err)
 			require.Equal(t, &r.Found.Violation, first.Found)
+			require.Equal(t, []string{tt.step + " " + tt.locks}, broken(first))
 			again, err := Replay(s, with, sched)
 			require.NoError(t, err)
 			require.Equal(t, asJSON(t, first), asJSON(t, again))
@@ -119,6 +121,67 @@ func TestMistakes(t *testing.T) {
 	for _, m := range ftemu.Mistakes() {
 		require.True(t, known[m.Name], "no scenario shows the mistake %s", m.Name)
 	}
+}
+
+// broken are the steps of an execution in which the property breaks, with the
+// locks held; they are its last ones.
+func broken(tr *Trace) (out []string) {
+	for i, m := range tr.Moves {
+		if m.Breaks {
+			row := tr.Columns()[i+1]
+			out = append(out, m.Thread+": "+m.What+" "+row[len(row)-2])
+		} else if len(out) > 0 {
+			return nil
+		}
+	}
+	return out
+}
+
+// TestBroken is where a property breaks when that is not by a mistake, and what
+// schedules there are for.
+func TestBroken(t *testing.T) {
+	for _, tt := range []struct {
+		name, text string
+		properties []Property
+		mistake    string
+		profile    string
+		steps      []string
+	}{
+		{
+			"two threads wait", scenarioText(t, "explore/livepatch-leaves"), []Property{Deadlock}, "blocking-peer", "v6.1-fixed",
+			[]string{"klp: waits for trampoline mutex of ftor_f0 D", "bpf: waits for direct_mutex T"},
+		},
+		{
+			"an expectation in a thread", "new a plain\nfilter a f0\nthread t\nregister a\nwant rc -EBUSY\n", nil, "", "v6.1",
+			[]string{"t: want rc -EBUSY "},
+		},
+		{
+			"an expectation behind the threads", "new a plain\nfilter a f0\nthread t\nregister a\njoin\nwant target f0 nop\n", nil, "", "v6.1",
+			[]string{": after the threads: want target f0 nop "},
+		},
+		{
+			"a warning in the middle of a step", "new a plain\nfilter a f0\nthread t\nunregister a\n", nil, "", "v6.1",
+			[]string{"t: WARN in __unregister_ftrace_function L"},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := parse(t, tt.text)
+			o := options(t, tt.profile, tt.mistake)
+			o.Properties = tt.properties
+			r := search(t, s, o)
+			require.NotNil(t, r.Found)
+			sched, err := ParseSchedule(r.Found.Schedule, s)
+			require.NoError(t, err)
+			tr, err := Replay(s, o, sched)
+			require.NoError(t, err)
+			require.Equal(t, tt.steps, broken(tr))
+		})
+	}
+	s := scenario(t, "explore/nop-to-call-1")
+	tr, err := Replay(s, options(t, "v6.1", ""), nil)
+	require.NoError(t, err)
+	require.NotEmpty(t, tr.Moves)
+	require.Empty(t, broken(tr))
 }
 
 // TestBlockingPeerDeadlocks looks behind the inversion of locks, which is seen
@@ -451,14 +514,16 @@ func TestInterrupted(t *testing.T) {
 	}
 	r, err := Explore(ctx, s, o)
 	require.NoError(t, err)
-	require.Equal(t, "interrupted", r.Stopped)
+	require.Equal(t, "not exhaustive, no finding: interrupted", r.Verdict())
+	require.True(t, r.Short())
 	require.False(t, r.Exhaustive)
 	require.Positive(t, r.States)
 	require.Greater(t, r.Executions, 100)
 
 	r, err = Random(ctx, s, o, 1, 10, 0)
 	require.NoError(t, err)
-	require.Equal(t, "interrupted", r.Stopped)
+	require.Equal(t, "not exhaustive, no finding: interrupted", r.Verdict())
+	require.True(t, r.Short())
 }
 
 func TestBounds(t *testing.T) {
@@ -474,9 +539,18 @@ func TestBounds(t *testing.T) {
 	o = options(t, "v6.1", "")
 	o.MaxStates = 20
 	r := search(t, s, o)
-	require.Equal(t, "the bound of 20 states: raise --max-states", r.Stopped)
+	require.Equal(t, "not exhaustive, no finding: the bound of 20 states; raise --max-states", r.Verdict())
+	require.Equal(t, 20, r.States)
+	require.True(t, r.Short())
 	require.False(t, r.Exhaustive)
 	require.Nil(t, r.Found)
+	all := search(t, s, options(t, "v6.1", ""))
+	o.MaxStates = all.States
+	require.Equal(t, asJSON(t, all), asJSON(t, search(t, s, o)), "what fits, fits")
+	o.MaxStates--
+	r = search(t, s, o)
+	require.True(t, r.Unfit)
+	require.Equal(t, o.MaxStates, r.States)
 
 	// A bound on deviations keeps a mistake that needs two from being found.
 	for _, tt := range []struct {
@@ -489,7 +563,8 @@ func TestBounds(t *testing.T) {
 		require.Equal(t, tt.found, r.Found != nil, "bound %d", tt.bound)
 		require.False(t, r.Exhaustive)
 		if !tt.found {
-			require.Contains(t, r.Stopped, "choices that differ from running on")
+			require.Contains(t, r.Stopped, " differing from running on")
+			require.False(t, r.Short(), "it was asked for")
 			require.Equal(t, tt.bound-1, r.Deviations)
 		}
 	}
@@ -542,7 +617,8 @@ func TestRandom(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, r.Found)
 	require.False(t, r.Exhaustive)
-	require.Equal(t, "50 random executions", r.Stopped)
+	require.Equal(t, "not exhaustive, no finding: 50 random executions", r.Verdict())
+	require.False(t, r.Short(), "they were asked for")
 }
 
 // TestDesigns: a search under every design ends by itself.

@@ -95,6 +95,9 @@ type Violation struct {
 	Text     string   `json:"text"`
 }
 
+// String is the property, and how it is broken.
+func (v *Violation) String() string { return fmt.Sprintf("%s: %s", v.Property, v.Text) }
+
 // A force is whether something that a line switches on or off is on.
 type force uint8
 
@@ -196,8 +199,8 @@ func (w *world) atSite(t *thread, ip uint64) {
 	}
 }
 
-// judge checks a call that has returned.
-func (w *world) judge(t *thread) {
+// judge checks a call of fn that has returned.
+func (w *world) judge(t *thread, fn uint64) {
 	j := t.judged
 	t.judged = judgement{}
 	if !j.made || j.begun != w.begun {
@@ -210,35 +213,39 @@ func (w *world) judge(t *thread) {
 		}
 	}
 	if j.want != "" && len(bodies) > 0 && !slices.Equal(bodies, []string{j.want}) {
-		w.violate(Livepatch, "a call that executed its site when %s was in force ran %s", j.want, strings.Join(bodies, ", "))
+		w.violate(Livepatch, w.returns(fn), "a call that executed its site when %s was in force ran %s", j.want, strings.Join(bodies, ", "))
 	}
 	if j.direct == on && !j.entered {
-		w.violate(Direct, "a call that executed its site when a direct function was in force did not enter one")
+		w.violate(Direct, w.returns(fn), "a call that executed its site when a direct function was in force did not enter one")
 	}
 }
+
+// returns is the step that ends a call of fn.
+func (w *world) returns(fn uint64) string { return "return from " + w.lab().Name(fn) }
 
 // ended checks a line of a thread when it is over.
 func (w *world) ended(t *thread, st script.Step) {
 	res := t.res
 	w.warned(t)
 	w.follow(st, res.RC)
+	back := "return " + script.RetText(res.RC)
 	if res.Failed != "" {
-		w.violate(Wants, "line %d: %s: %s", st.Line, st.Text, res.Failed)
+		w.violate(Wants, st.Text, "line %d: %s: %s", st.Line, st.Text, res.Failed)
 	}
 	if res.Oops != "" {
-		w.violate(Alive, "line %d: %s: %s", st.Line, st.Text, res.Oops)
+		w.violate(Alive, "oops", "line %d: %s: %s", st.Line, st.Text, res.Oops)
 	}
 	verb, _, _ := strings.Cut(st.Text, " ")
 	if verb == "direct_register_retry" && res.RC == -int(ftracecore.EAGAIN) {
-		w.violate(Retries, "line %d: %s: still -EAGAIN after %d tries", st.Line, st.Text, len(res.API))
+		w.violate(Retries, back, "line %d: %s: still -EAGAIN after %d tries", st.Line, st.Text, len(res.API))
 	}
 	if res.RC < 0 && switches(st, ftracecore.OpsDirect) {
-		w.leftovers(t, st)
+		w.leftovers(t, st, back)
 	}
 }
 
 // leftovers checks what a failed registration left behind.
-func (w *world) leftovers(t *thread, st script.Step) {
+func (w *world) leftovers(t *thread, st script.Step, back string) {
 	core := w.lab().Core
 	if core.DirectMutex.Held() {
 		return
@@ -247,7 +254,7 @@ func (w *world) leftovers(t *thread, st script.Step) {
 		if _, ok := core.DirectFunction(r.IP); ok && !slices.ContainsFunc(core.Ops(), func(o *ftracecore.Ops) bool {
 			return o.Has(ftracecore.OpsDirect) && o.Covers(r.IP)
 		}) {
-			w.violate(Leftovers, "line %d: %s: returned %s and left a direct function of %s in the table",
+			w.violate(Leftovers, back, "line %d: %s: returned %s and left a direct function of %s in the table",
 				st.Line, st.Text, ftracecore.RetName(t.res.RC), w.run.SiteName(r.IP))
 		}
 		return true
@@ -272,7 +279,7 @@ func (w *world) check(t *thread) {
 			}
 		}
 		if len(ids) > 1 {
-			w.violate(OneIPModify, "%s is covered by the IPMODIFY ops %s", w.run.SiteName(r.IP), strings.Join(ids, " and "))
+			w.violate(OneIPModify, w.run.SiteName(r.IP)+" has two IPMODIFY ops", "%s is covered by the IPMODIFY ops %s", w.run.SiteName(r.IP), strings.Join(ids, " and "))
 		}
 		return true
 	})
@@ -281,25 +288,26 @@ func (w *world) check(t *thread) {
 // warned reports what the kernel warned of while the thread ran.
 func (w *world) warned(t *thread) {
 	if warns := w.lab().Core.Warnings(); len(warns) > 0 {
-		w.violate(Alive, "%s: WARN in %s: %s", t.where(), warns[0].Func, warns[0].Text)
+		w.violate(Alive, "WARN in "+warns[0].Func, "%s: WARN in %s: %s", t.where(), warns[0].Func, warns[0].Text)
 	}
 }
 
 // finish runs what stands behind the threads and checks the end.
 func (w *world) finish() {
-	w.cur = nil
+	w.cur, w.last = nil, nil
 	w.lab().Core.SetTask(&ftracecore.Task{})
 	for _, st := range w.after {
 		res := w.run.Run(st)
+		what := "after the threads: " + st.Text
 		switch {
 		case res.Failed != "":
-			w.violate(Wants, "line %d: %s: %s", st.Line, st.Text, res.Failed)
+			w.violate(Wants, what, "line %d: %s: %s", st.Line, st.Text, res.Failed)
 		case res.Oops != "":
-			w.violate(Alive, "%s: %s", st.Text, res.Oops)
+			w.violate(Alive, what, "%s: %s", st.Text, res.Oops)
 		case len(res.Warn) > 0:
-			w.violate(Alive, "%s: WARN in %s", st.Text, res.Warn[0])
+			w.violate(Alive, what, "%s: WARN in %s", st.Text, res.Warn[0])
 		case res.Unclean != nil && *res.Unclean != 0:
-			w.violate(CleanEnd, "%d sites are not nops after everything was unregistered", *res.Unclean)
+			w.violate(CleanEnd, what, "%d sites are not nops after everything was unregistered", *res.Unclean)
 		}
 	}
 }

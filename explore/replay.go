@@ -3,19 +3,24 @@ package explore
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"ftemu/ftracecore"
 	"ftemu/script"
+	"ftemu/trace"
 )
 
 // A Move is one step of an execution, for people.
 type Move struct {
-	Thread string   `json:"thread"`
+	Thread string   `json:"thread"` // "" after all threads
 	What   string   `json:"what"`
 	Stale  int      `json:"stale,omitempty"` // how many stores the fetch missed
 	Locks  []string `json:"locks,omitempty"` // held before the step
 	Sites  []string `json:"sites"`           // the bytes of the sites that changes were made to
+	// Breaks tells that the property breaks here: in the last step, and in a
+	// deadlock in each that waits. It need not be a step of its own for a schedule.
+	Breaks bool `json:"breaks,omitempty"`
 }
 
 // A Trace is one execution, step by step.
@@ -30,7 +35,8 @@ type Trace struct {
 
 // Replay runs a schedule and returns what happened.
 func Replay(s *script.Script, opt Options, sched Schedule) (*Trace, error) {
-	opt.Workers = 1
+	tr := &Trace{Threads: s.Threads()}
+	opt.Workers, opt.moves = 1, &tr.Moves
 	var w *world
 	e, err := newEngine(&opt, func(d Schedule) string { return d.Format(s) }, func() (_ system, err error) {
 		w, err = newWorld(s, &opt)
@@ -40,8 +46,6 @@ func Replay(s *script.Script, opt Options, sched Schedule) (*Trace, error) {
 		return nil, err
 	}
 	defer e.close()
-	tr := &Trace{Threads: s.Threads()}
-	w.log = &tr.Moves
 	out := e.execute(w, sched, nil)
 	if out.err != nil {
 		return nil, out.err
@@ -61,11 +65,11 @@ func Replay(s *script.Script, opt Options, sched Schedule) (*Trace, error) {
 	return tr, nil
 }
 
-// move describes the step that a choice makes.
-func (w *world) move(t *thread, c Choice) Move {
-	m := Move{Thread: t.name, What: t.at.what(), Stale: c.Variant}
-	for _, h := range t.locks {
-		m.Locks = append(m.Locks, h.lock.Name)
+// move describes a step of a thread; t is nil after all threads.
+func (w *world) move(t *thread, what string) Move {
+	m := Move{What: what}
+	if t != nil {
+		m.Thread, m.Locks = t.name, t.lockNames()
 	}
 	w.lab().Core.Records(func(r *ftracecore.Record) bool {
 		if _, ok := w.changes[r.IP]; ok || r.Count > 0 {
@@ -76,6 +80,35 @@ func (w *world) move(t *thread, c Choice) Move {
 		return true
 	})
 	return m
+}
+
+// breaks notes that the property breaks in a step: the last one noted, or one
+// within it.
+func (w *world) breaks(m Move) {
+	if w.opt.moves == nil {
+		return
+	}
+	moves := *w.opt.moves
+	if n := len(moves); n > 0 {
+		last := moves[n-1]
+		if last.Thread == m.Thread && last.What == m.What && slices.Equal(last.Locks, m.Locks) && slices.Equal(last.Sites, m.Sites) {
+			moves[n-1].Breaks = true
+			return
+		}
+	}
+	m.Breaks = true
+	*w.opt.moves = append(moves, m)
+}
+
+// Mask implements trace.Tracer, for what is recorded of an execution.
+func (w *world) Mask() trace.Mask { return trace.MaskOf(trace.Warn) }
+
+// Trace implements trace.Tracer: it notes where the kernel first warns.
+func (w *world) Trace(ev *trace.Event) {
+	if w.cur != nil && !w.cur.killed && w.warn == nil {
+		m := w.move(w.cur, "WARN in "+ev.Name)
+		w.warn = &m
+	}
 }
 
 // LockLetter abbreviates the name of a lock for narrow columns.
@@ -105,7 +138,7 @@ func (t *Trace) Columns() [][]string {
 		row := make([]string, len(t.Threads)+3)
 		row[0] = fmt.Sprint(i + 1)
 		for k, name := range t.Threads {
-			if name == m.Thread {
+			if name == m.Thread || m.Thread == "" && k == 0 {
 				row[k+1] = m.What
 				if m.Stale > 0 {
 					row[k+1] += " (old bytes)"

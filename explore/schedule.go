@@ -3,6 +3,7 @@ package explore
 import (
 	"fmt"
 	"hash/fnv"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -37,6 +38,9 @@ func fingerprint(s *script.Script) string {
 	return fmt.Sprintf("%08x", h.Sum32())
 }
 
+// scenarioWord is how fingerprints look.
+var scenarioWord = regexp.MustCompile(`^[0-9a-f]{8}$`)
+
 // Format gives the schedule as one word: version, scenario, and each deviation
 // as the number of the point, the thread's letter and, unless 0, the variant.
 func (d Schedule) Format(s *script.Script) string {
@@ -54,8 +58,9 @@ func (d Schedule) Format(s *script.Script) string {
 // ParseSchedule reads a schedule for a scenario.
 func ParseSchedule(text string, s *script.Script) (Schedule, error) {
 	parts := strings.Split(text, ":")
-	if len(parts) < 2 || parts[0] != scheduleVersion {
-		return nil, fmt.Errorf("schedule %q: expected %s:SCENARIO and deviations", text, scheduleVersion)
+	if len(parts) < 2 || parts[0] != scheduleVersion || !scenarioWord.MatchString(parts[1]) {
+		return nil, fmt.Errorf("schedule %q is malformed: expected one like %s:%s:4b:17a1, which is version:scenario:point and thread:...",
+			text, scheduleVersion, fingerprint(s))
 	}
 	if want := fingerprint(s); parts[1] != want {
 		return nil, fmt.Errorf("schedule %q belongs to scenario %s, this one is %s", text, parts[1], want)

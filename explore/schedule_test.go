@@ -30,9 +30,11 @@ func TestBadSchedules(t *testing.T) {
 	s := scenario(t, "explore/direct-modify")
 	ours := fingerprint(s)
 	for _, tt := range []struct{ name, schedule, err string }{
-		{"empty", "", "expected 1:SCENARIO and deviations"},
-		{"version", "0:" + ours, "expected 1:SCENARIO and deviations"},
-		{"garbage", "what is this", "expected 1:SCENARIO and deviations"},
+		{"empty", "", "is malformed: expected one like 1:" + ours + ":4b:17a1"},
+		{"version", "0:" + ours, "is malformed"},
+		{"garbage", "what is this", "is malformed"},
+		{"no scenario", "1:zzz", `schedule "1:zzz" is malformed`},
+		{"a scenario too long", "1:" + ours + "0", "is malformed"},
 		{"another scenario's", Schedule{{1, Choice{1, 0}}}.Format(scenario(t, "explore/call-to-nop-1")), "belongs to scenario"},
 		{"no number", "1:" + ours + ":b", `found "b", expected a point's number and a thread's letter`},
 		{"no thread", "1:" + ours + ":4", `found "4", expected a point's number and a thread's letter`},

@@ -36,6 +36,7 @@ type Options struct {
 
 	order     *lockOrder
 	contended *contention
+	moves     *[]Move // nil: not recorded
 }
 
 // The bounds that hold where none is given.
@@ -67,6 +68,8 @@ type Report struct {
 	Stopped string `json:"stopped,omitempty"`
 	// Unfit tells that the scenario has more states than Options.MaxStates.
 	Unfit bool `json:"unfit,omitempty"`
+	// Interrupted tells that the context ended before the search.
+	Interrupted bool `json:"interrupted,omitempty"`
 	// Found is the first finding, nil if there is none.
 	Found *Finding `json:"found,omitempty"`
 	// Counts are the findings by property, for a search with Options.All.
@@ -76,6 +79,28 @@ type Report struct {
 	First map[Property]Finding `json:"first,omitempty"`
 	// Locks is which lock was asked for while which was held.
 	Locks *LockGraph `json:"locks,omitempty"`
+}
+
+// Short tells that less was searched than was asked for.
+func (r *Report) Short() bool { return r.Unfit || r.Interrupted }
+
+// Verdict is the result in a line.
+func (r *Report) Verdict() string {
+	switch {
+	case r.Found != nil:
+		return r.Found.String()
+	case r.Exhaustive:
+		return "exhaustive: every property holds in every order"
+	}
+	return "not exhaustive, no finding: " + r.Stopped
+}
+
+// counted is a number of things, in words.
+func counted(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }
 
 // A Finding is an execution that breaks a property.
@@ -208,6 +233,8 @@ func (e *engine) close() {
 	}
 }
 
+func (r *Report) interrupted() { r.Interrupted, r.Stopped = true, "interrupted" }
+
 func newReport() Report {
 	return Report{Counts: make(map[Property]int), First: make(map[Property]Finding)}
 }
@@ -249,7 +276,7 @@ restart:
 	e.seen, e.report = make(map[uint64]struct{}), newReport()
 	for round := 0; len(frontier) > 0; round++ {
 		if e.opt.Bound > 0 && round >= e.opt.Bound {
-			e.report.Stopped = fmt.Sprintf("the bound of %d choices that differ from running on", e.opt.Bound-1)
+			e.report.Stopped = "the bound of " + counted(e.opt.Bound-1, "choice") + " differing from running on"
 			return &e.report, nil
 		}
 		e.report.Deviations = round
@@ -274,11 +301,10 @@ restart:
 			case e.report.Found != nil && !e.opt.All:
 				return &e.report, nil
 			case ctx.Err() != nil:
-				e.report.Stopped = "interrupted"
+				e.report.interrupted()
 				return &e.report, nil
-			case e.report.States > e.opt.MaxStates:
-				e.report.Stopped = fmt.Sprintf("the bound of %d states: raise --max-states", e.opt.MaxStates)
-				e.report.Unfit = true
+			case e.report.Unfit:
+				e.report.Stopped = "the bound of " + counted(e.opt.MaxStates, "state") + "; raise --max-states"
 				return &e.report, nil
 			}
 			if e.opt.Progress != nil {
@@ -330,6 +356,10 @@ func (e *engine) merge(it item, out outcome) (next []item) {
 			// Somebody was here before; what follows is theirs, findings
 			// included.
 			return next
+		}
+		if e.report.States == e.opt.MaxStates {
+			e.report.Unfit = true
+			continue // what follows is not searched, but this execution may break a property
 		}
 		e.seen[n.digest] = struct{}{}
 		e.report.States++
@@ -414,7 +444,7 @@ func Random(ctx context.Context, s *script.Script, opt Options, seed uint64, n, 
 	report := newReport()
 	for i := range n {
 		if ctx.Err() != nil {
-			report.Stopped = "interrupted"
+			report.interrupted()
 			break
 		}
 		rng := rand.New(rand.NewPCG(seed, uint64(i)))
@@ -440,7 +470,7 @@ func Random(ctx context.Context, s *script.Script, opt Options, seed uint64, n, 
 		}
 	}
 	if report.Stopped == "" && report.Found == nil {
-		report.Stopped = fmt.Sprintf("%d random executions", n)
+		report.Stopped = counted(n, "random execution")
 	}
 	report.Locks = opt.order.graph()
 	return &report, nil

@@ -186,6 +186,9 @@ func (t *thread) variants() int {
 	return 1 + len(t.world.views[t.world.cpu(t).ID()].at(t.at.ip))
 }
 
+// waits says what a thread that cannot go on waits for.
+func (t *thread) waits() string { return "waits for " + t.at.what() }
+
 // runnable tells whether the thread can make its next step.
 func (t *thread) runnable() bool {
 	switch {

@@ -12,6 +12,7 @@ import (
 	"ftemu/ftracecore"
 	"ftemu/patcher"
 	"ftemu/script"
+	"ftemu/trace"
 	"ftemu/x86"
 
 	"github.com/cespare/xxhash/v2"
@@ -35,8 +36,8 @@ type world struct {
 	begun   int                       // how many lines that switch something have begun
 	before  []user                    // the same, before the threads
 	found   *Violation
-	log     *[]Move // nil: not recorded
-	uses    []use   // of locks, since the last look
+	warn    *Move // in which the kernel first warned, where moves are recorded
+	uses    []use // of locks, since the last look
 	buf     []byte
 	sum     xxhash.Digest
 }
@@ -50,6 +51,9 @@ func newWorld(s *script.Script, opt *Options) (*world, error) {
 	w := &world{opt: opt, order: opt.order, sites: make(map[uint64]bool)}
 	lab := opt.Lab
 	lab.Sched = w
+	if opt.moves != nil {
+		lab.Tracer = w
+	}
 	r, err := script.NewRunner(s, lab)
 	if err != nil {
 		return nil, err
@@ -102,7 +106,7 @@ func (w *world) reset() error {
 	for _, t := range w.threads {
 		t.kill()
 	}
-	w.cur, w.last, w.found = nil, nil, nil
+	w.cur, w.last, w.found, w.warn = nil, nil, nil, nil
 	w.owner = make(map[*ftracecore.Lock]*thread)
 	w.changes = make(map[uint64]patcher.Change)
 	w.users, w.begun = w.before, 0
@@ -142,8 +146,10 @@ func (w *world) choices() []Choice {
 // step makes one choice happen.
 func (w *world) step(c Choice) {
 	t := w.threads[c.Thread]
-	if w.log != nil {
-		*w.log = append(*w.log, w.move(t, c))
+	if w.opt.moves != nil {
+		m := w.move(t, t.at.what())
+		m.Stale = c.Variant
+		*w.opt.moves = append(*w.opt.moves, m)
 	}
 	t.variant = c.Variant
 	w.last = t
@@ -166,7 +172,7 @@ func (w *world) end() {
 	if w.done() {
 		w.finish()
 	} else {
-		w.violate(Deadlock, "%s", w.waitFor())
+		w.stuck()
 	}
 }
 
@@ -176,6 +182,16 @@ func (w *world) taken() []use {
 	u := w.uses
 	w.uses = nil
 	return u
+}
+
+// stuck reports that no thread can go on.
+func (w *world) stuck() {
+	w.violate(Deadlock, "", "%s", w.waitFor())
+	for _, t := range w.threads {
+		if !t.finished && w.found != nil {
+			w.breaks(w.move(t, t.waits()))
+		}
+	}
 }
 
 // waitFor tells who waits for what, and who holds it since where.
@@ -188,7 +204,7 @@ func (w *world) waitFor() string {
 		if text != "" {
 			text += "; "
 		}
-		text += fmt.Sprintf("%s waits for %s", t.name, t.at.what())
+		text += t.name + " " + t.waits()
 		if l := t.at.lock; l != nil && w.owner[l] != nil {
 			o := w.owner[l]
 			text += fmt.Sprintf(", held by %s", o.name)
@@ -200,10 +216,18 @@ func (w *world) waitFor() string {
 	return text
 }
 
-// violate notes the first thing that went wrong in this execution.
-func (w *world) violate(p Property, format string, args ...any) {
-	if w.found == nil && w.opt.checks(p) {
-		w.found = &Violation{Property: p, Text: fmt.Sprintf(format, args...)}
+// violate notes the first thing that went wrong in this execution. what says what
+// the thread that runs was doing, "" where that is noted otherwise.
+func (w *world) violate(p Property, what, format string, args ...any) {
+	if w.found != nil || !w.opt.checks(p) {
+		return
+	}
+	w.found = &Violation{Property: p, Text: fmt.Sprintf(format, args...)}
+	switch {
+	case p == Alive && w.warn != nil:
+		w.breaks(*w.warn)
+	case what != "" && w.opt.moves != nil:
+		w.breaks(w.move(w.last, what))
 	}
 }
 
@@ -267,7 +291,7 @@ func (w *world) acquired(t *thread, l *ftracecore.Lock, blocking bool) {
 	w.uses = append(w.uses, use{lock: l.Name, thread: t.id, held: t.lockNames()})
 	if blocking {
 		if inv := w.order.wrong(t, l, where); inv != "" {
-			w.violate(LockOrder, "%s", inv)
+			w.violate(LockOrder, l.Name, "%s", inv)
 		}
 	}
 	t.locks = append(t.locks, held{l, where})
@@ -394,6 +418,7 @@ var (
 	_ system           = (*world)(nil)
 	_ ftracecore.Sched = (*world)(nil)
 	_ patcher.Observer = (*world)(nil)
+	_ trace.Tracer     = (*world)(nil)
 )
 
 // cpuAlive tells whether some CPU still has calls to make.

@@ -21,7 +21,7 @@ type exploreCmd struct {
 	kernelFlags
 	Engine     string   `default:"interp" placeholder:"NAME" help:"Engine that executes the guest (default ${default})."`
 	Properties string   `placeholder:"NAME,..." complete:"properties" help:"Check only these properties; see below."`
-	Bound      int      `placeholder:"N" help:"Largest number of choices that differ from letting threads run on."`
+	Bound      int      `placeholder:"N" help:"Largest number of choices that differ from letting threads run on (default 0: no bound)."`
 	Random     *uint64  `placeholder:"SEED" help:"Make executions by chance instead of all of them."`
 	Executions int      `default:"1000" placeholder:"N" help:"How many executions --random makes (default ${default})."`
 	PCT        int      `name:"pct" placeholder:"D" help:"With --random: priorities that change at D-1 points (PCT) instead of even chances."`
@@ -75,7 +75,7 @@ func (*exploreCmd) Help() string {
 	return "A scenario's threads and CPUs are run in every order, and every order is checked for the properties:\n\n" + properties.list() +
 		"\nMistakes for --with:\n\n" + mistakes.list() +
 		"\nThe execution of a finding differs from letting threads run on in as few choices as possible. Its schedule replays it.\n\n" +
-		"Exit status: 0 no finding, 1 a finding, 2 the scenario or the command line is wrong, or the scenario does not fit a bound."
+		"Exit status: 0 no finding, 1 a finding, 2 the scenario or the command line is wrong, the scenario does not fit --max-states or --max-steps, or the search was interrupted."
 }
 
 // Run explores scenarios.
@@ -84,17 +84,22 @@ func (c *exploreCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
 	progress := newSearchProgress(a)
 	opt.Progress = progress.update
 	if c.Designs {
-		return c.designs(a, opt, progress)
+		return c.designs(ctx, a, opt, progress)
 	}
 	for _, file := range c.Files {
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: interrupted", file)
+		}
 		s, err := c.parse(a, file, &opt)
 		if err != nil {
 			return err
 		}
-		if err := c.one(a, s, opt, progress); err != nil {
+		if err := c.one(ctx, a, s, opt, progress); err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
 	}
@@ -162,9 +167,7 @@ func (c *exploreCmd) parse(a *app, file string, opt *explore.Options) (*script.S
 }
 
 // one explores one scenario.
-func (c *exploreCmd) one(a *app, s *script.Script, opt explore.Options, progress *searchProgress) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
+func (c *exploreCmd) one(ctx context.Context, a *app, s *script.Script, opt explore.Options, progress *searchProgress) error {
 	if c.Replay != "" {
 		sched, err := explore.ParseSchedule(c.Replay, s)
 		if err != nil {
@@ -183,12 +186,7 @@ func (c *exploreCmd) one(a *app, s *script.Script, opt explore.Options, progress
 	if err != nil {
 		return err
 	}
-	if r.Found != nil {
-		a.exit(statusDiff)
-	}
-	if r.Unfit {
-		a.exit(statusBad)
-	}
+	a.exit(searchStatus(r))
 	if c.LockGraph != "" {
 		if err := writeLockGraph(c.LockGraph, r.Locks); err != nil {
 			return err
@@ -206,6 +204,17 @@ func (c *exploreCmd) one(a *app, s *script.Script, opt explore.Options, progress
 		return err
 	}
 	return c.replay(a, s, opt, sched)
+}
+
+// searchStatus is the exit status of a search.
+func searchStatus(r *explore.Report) int {
+	switch {
+	case r.Short():
+		return statusBad
+	case r.Found != nil:
+		return statusDiff
+	}
+	return statusOK
 }
 
 // printJSON prints a report as one object.
@@ -234,12 +243,14 @@ func (c *exploreCmd) replay(a *app, s *script.Script, opt explore.Options, sched
 }
 
 // designs explores every scenario under every design.
-func (c *exploreCmd) designs(a *app, opt explore.Options, progress *searchProgress) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
+func (c *exploreCmd) designs(ctx context.Context, a *app, opt explore.Options, progress *searchProgress) error {
 	rows := [][]string{{"design", "scenario", "executions", "states", "depth", "search", "findings"}}
 	for _, d := range ftracecore.Designs() {
 		for _, file := range c.Files {
+			if ctx.Err() != nil {
+				a.exit(statusBad)
+				break
+			}
 			s, err := c.parse(a, file, &opt)
 			if err != nil {
 				return err
@@ -251,9 +262,7 @@ func (c *exploreCmd) designs(a *app, opt explore.Options, progress *searchProgre
 			if err != nil {
 				return fmt.Errorf("%s, design %s: %w", file, d.Name(), err)
 			}
-			if r.Found != nil {
-				a.exit(statusDiff)
-			}
+			a.exit(searchStatus(r))
 			if c.JSON {
 				c.Design = d.Name()
 				if err := c.printJSON(a, file, r); err != nil {
@@ -264,7 +273,7 @@ func (c *exploreCmd) designs(a *app, opt explore.Options, progress *searchProgre
 		}
 	}
 	if !c.JSON {
-		printTable(a, rows)
+		printTable(a, rows, nil)
 	}
 	return nil
 }

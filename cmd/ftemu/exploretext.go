@@ -24,9 +24,15 @@ func (c *exploreCmd) summary(a *app, s *script.Script, r *explore.Report) {
 	a.say(what, st.plain)
 	a.say(fmt.Sprintf("%s, %s, %s deep, up to %s differing from running on",
 		counted(r.Executions, "execution"), counted(r.States, "state"), counted(r.Depth, "step"), counted(r.Deviations, "choice")), st.plain)
+	tone := st.plain
 	switch {
 	case r.Found != nil:
-		a.say(fmt.Sprintf("%s: %s", r.Found.Property, r.Found.Text), st.bad)
+		tone = st.bad
+	case r.Exhaustive:
+		tone = st.good
+	}
+	a.say(r.Verdict(), tone)
+	if r.Found != nil {
 		a.say("schedule "+r.Found.Schedule, st.plain)
 		for _, p := range explore.Properties() {
 			if n := r.Counts[p]; c.All && n > 0 {
@@ -34,21 +40,17 @@ func (c *exploreCmd) summary(a *app, s *script.Script, r *explore.Report) {
 				hang(a.stdout, a.width, fmt.Sprintf("%-*s", cols, p), cols, fmt.Sprintf("%s, first %s", counted(n, "execution"), r.First[p].Schedule), st.plain)
 			}
 		}
-	case r.Exhaustive:
-		a.say("exhaustive: every property holds in every order", st.good)
-	default:
-		a.say("not exhaustive, no finding; stopped by "+r.Stopped, st.plain)
 	}
 }
 
 // designRows are the rows of one search in the table of designs: a row a
-// property that does not hold, or one that says that all do.
+// property that does not hold, or one that says that none was found.
 func designRows(design, scenario string, r *explore.Report) [][]string {
-	search := "exhaustive"
+	search, none := "exhaustive", "every property holds"
 	if !r.Exhaustive {
-		search = r.Stopped
+		search, none = r.Stopped, "no finding"
 	}
-	row := []string{design, scenario, fmt.Sprint(r.Executions), fmt.Sprint(r.States), fmt.Sprint(r.Depth), search, "every property holds"}
+	row := []string{design, scenario, fmt.Sprint(r.Executions), fmt.Sprint(r.States), fmt.Sprint(r.Depth), search, none}
 	var rows [][]string
 	for _, p := range explore.Properties() {
 		if n := r.Counts[p]; n > 0 {
@@ -63,8 +65,9 @@ func designRows(design, scenario string, r *explore.Report) [][]string {
 	return rows
 }
 
-// printTable prints rows in columns, the first as head.
-func printTable(a *app, rows [][]string) {
+// printTable prints rows in columns, the first as head. bad, if not nil, tells
+// which are to stand out.
+func printTable(a *app, rows [][]string, bad func(row int) bool) {
 	st := style{a.colour}
 	width := make([]int, len(rows[0]))
 	for _, r := range rows {
@@ -81,8 +84,11 @@ func printTable(a *app, rows [][]string) {
 			}
 		}
 		line := strings.TrimRight(b.String(), " ")
-		if n == 0 {
+		switch {
+		case n == 0:
 			line = st.faint(line)
+		case bad != nil && bad(n):
+			line = st.bad(line)
 		}
 		fmt.Fprintln(a.stdout, line)
 	}
@@ -91,7 +97,7 @@ func printTable(a *app, rows [][]string) {
 // printTrace prints an execution as a time line, a column a thread.
 func printTrace(a *app, tr *explore.Trace) {
 	fmt.Fprintln(a.stdout)
-	printTable(a, tr.Columns())
+	printTable(a, tr.Columns(), func(row int) bool { return tr.Moves[row-1].Breaks })
 	st := style{a.colour}
 	fmt.Fprintln(a.stdout)
 	for _, r := range tr.Results {
@@ -101,7 +107,7 @@ func printTrace(a *app, tr *explore.Trace) {
 		} else if len(r.API) > 0 {
 			var calls []string
 			for _, c := range r.API {
-				calls = append(calls, fmt.Sprintf("%s = %d", c.Fn, c.RC))
+				calls = append(calls, c.Fn+" = "+script.RetText(c.RC))
 			}
 			line += " " + strings.Join(calls, ", ")
 		}
@@ -109,7 +115,7 @@ func printTrace(a *app, tr *explore.Trace) {
 	}
 	a.say("locks held: T trampoline mutex, D direct_mutex, R regex_lock, L ftrace_lock, X text_mutex", st.plain)
 	if tr.Found != nil {
-		a.say(fmt.Sprintf("%s: %s", tr.Found.Property, tr.Found.Text), st.bad)
+		a.say(tr.Found.String(), st.bad)
 	} else {
 		a.say("every property holds in this execution", st.good)
 	}
