@@ -12,6 +12,7 @@ import (
 
 // An Exploration is what running a scenario's threads in every order gave.
 type Exploration struct {
+	Report   *explore.Report
 	Summary  string // what was searched
 	Verdict  string
 	Tone     string // class: good, bad, or "" where the search came to no end
@@ -63,14 +64,14 @@ func Explore(ctx context.Context, s *script.Script, opt explore.Options, command
 	if err != nil {
 		return nil, err
 	}
-	e := &Exploration{Summary: fmt.Sprintf("%s, %s, up to %s deep",
+	e := &Exploration{Report: found, Summary: fmt.Sprintf("%s, %s, up to %s deep",
 		counted(found.Executions, "execution"), counted(found.States, "state"), counted(found.Depth, "step"))}
 	switch {
 	case found.Found == nil && found.Exhaustive:
 		e.Verdict, e.Tone = "Exhaustive: every property holds in every order.", "good"
 		return e, nil
 	case found.Found == nil:
-		e.Verdict = "No finding, but the search is not exhaustive; it was stopped by " + found.Stopped + "."
+		e.Verdict = "No finding, but the search is not exhaustive: " + found.Stopped + "."
 		return e, nil
 	}
 	e.Verdict, e.Tone = cut(found.Found.Text), "bad"
@@ -92,9 +93,24 @@ func Explore(ctx context.Context, s *script.Script, opt explore.Options, command
 // Explored adds what running the threads in every order gave.
 func (p *Page) Explored(e *Exploration) {
 	p.Exploration = e
-	if e.Property != "" {
-		p.Bad = true
-		p.Verdict += " In some order of its threads the property " + e.Property + " does not hold."
+	said := ""
+	if p.Tone != "" {
+		said = p.Verdict + " "
+	}
+	switch {
+	case e.Property != "":
+		p.Verdict, p.Tone = said+"In some order of its threads the property "+e.Property+" does not hold.", "bad"
+		p.Jumps = append([]Jump{{ID: "exploration", Text: "some order of the threads", Answer: e.Property}}, p.Jumps...)
+	case e.Tone == "good":
+		p.Verdict = said + "Every property holds in every order of its threads."
+		if p.Tone == "" {
+			p.Tone = "good"
+		}
+	default:
+		p.Verdict = said + "Not every order of its threads was searched: " + e.Report.Stopped + "."
+		if p.Tone == "good" {
+			p.Tone = ""
+		}
 	}
 }
 
@@ -124,10 +140,10 @@ func (e *Exploration) execution(tr *explore.Trace) {
 	e.Sites = sitesOf(moves)
 	was := make([]string, len(e.Sites))
 	for i := first; i < len(moves); i++ {
-		m := Move{Number: i + 1, Bad: i == len(moves)-1 && tr.Found != nil}
+		m := Move{Number: i + 1, Bad: moves[i].Breaks}
 		for k, t := range e.Threads {
 			tm := ThreadMove{}
-			if moves[i].Thread == t.Name {
+			if moves[i].Thread == t.Name || moves[i].Thread == "" && k == 0 {
 				tm.What, tm.Old = cutTo(moves[i].What, 80), moves[i].Stale > 0
 			}
 			for _, l := range t.Locks {

@@ -63,10 +63,13 @@ func (r *Recorder) ops(s *Step, res *script.Result) {
 			before = was[i]
 		}
 		state := ""
-		if i < 0 || before.place == 0 && o.place != 0 {
+		switch {
+		case i < 0:
 			state = "new"
-		} else if o.place == 0 && before.place != 0 {
-			state = "gone"
+		case before.place == 0 && o.place != 0:
+			state = "listed"
+		case o.place == 0 && before.place != 0:
+			state = "off the list"
 		}
 		r.opsRow(t, o, before.flags, state)
 	}

@@ -12,11 +12,11 @@ type Page struct {
 	Facts       []Fact
 	Command     string // makes the same run again
 	Verdict     string
-	Bad         bool // something was not as expected
-	Lines       int  // that ran
-	Calls       int  // into the guest
-	Refused     int  // lines
-	Met         int  // expectations
+	Tone        string // class of the verdict: bad where something was not as expected, good where all was
+	Lines       int    // that ran
+	Calls       int    // into the guest
+	Refused     int    // lines
+	Met         int    // expectations
 	Missed      int
 	Insns       uint64 // executed
 	Jumps       []Jump // to what was refused or failed
@@ -115,7 +115,7 @@ type Ops struct {
 type OpsRow struct {
 	Name, Tramp, Kind string
 	Place             string // on the list; "" where it is not on it
-	State             string // class: new or gone
+	State             string // what has come to it: new, gone, listed or off the list
 	Cells             []OpsCell
 	flags, was        ftracecore.OpsFlags
 }

@@ -207,12 +207,11 @@ func (r *Recorder) Page(failures int) *Page {
 	p := r.page
 	p.columns()
 	p.Insns = r.clock.Now()
-	p.Bad = failures > 0
 	switch {
 	case failures > 0:
-		p.Verdict = "Not as expected: " + counted(failures, "line") + "."
+		p.Tone, p.Verdict = "bad", "Not as expected: "+counted(failures, "line")+"."
 	case p.Met > 0:
-		p.Verdict = "As expected: " + counted(p.Met, "expectation") + " met."
+		p.Tone, p.Verdict = "good", "As expected: "+counted(p.Met, "expectation")+" met."
 	default:
 		p.Verdict = "The scenario expects nothing."
 	}

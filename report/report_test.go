@@ -228,7 +228,7 @@ func TestLivepatchFirst(t *testing.T) {
 	file, text := example(t, "livepatch-first.ft")
 	p := pageOf(t, file, text, ftemu.Options{})
 	require.Equal(t, "livepatch-first", p.Title)
-	require.False(t, p.Bad)
+	require.NotEqual(t, "bad", p.Tone)
 	require.Equal(t, []report.Jump{
 		{ID: "line-23", Line: "23", Text: "direct_register_retry bpf orig0 share", Answer: "-EAGAIN, then 0"},
 		{ID: "line-37", Line: "37", Text: "register klp2", Answer: "-EBUSY"},
@@ -352,7 +352,7 @@ func TestEscapes(t *testing.T) {
 	require.Zero(t, d.elements["img"])
 	require.Contains(t, d.text, evil)
 	require.Contains(t, d.text, `str:"</title><script>`)
-	require.True(t, p.Bad)
+	require.Equal(t, "bad", p.Tone)
 	require.Equal(t, "Not as expected: 1 line.", p.Verdict)
 }
 
@@ -395,23 +395,78 @@ func TestFinding(t *testing.T) {
 	p := pageOf(t, file, text, ftemu.Options{Design: &design})
 	e := p.Exploration
 	require.Equal(t, "alive", e.Property)
-	require.True(t, p.Bad)
+	require.Equal(t, "bad", p.Tone)
 	require.Contains(t, e.Command, e.Schedule)
 	require.Equal(t, []string{"bpf", "klp", "cpu1"}, []string{e.Threads[0].Name, e.Threads[1].Name, e.Threads[2].Name})
 	last := e.Moves[len(e.Moves)-1]
 	require.True(t, last.Bad)
-	require.Equal(t, "text_mutex", last.Threads[0].What)
+	require.Equal(t, "WARN in ftrace_verify_code", last.Threads[0].What)
 	var held []string
 	for _, bar := range last.Threads[0].Bars {
 		if bar.Held {
 			held = append(held, bar.Letter)
 		}
 	}
-	require.Equal(t, []string{"T", "D", "L"}, held)
+	require.Equal(t, []string{"T", "D", "L", "X"}, held)
 	for _, m := range e.Moves[:len(e.Moves)-1] {
 		require.False(t, m.Bad)
 	}
 	require.Regexp(t, regexp.MustCompile(`held l-D first`), html(t, p))
+	require.Equal(t, "As expected: 2 expectations met. In some order of its threads the property alive does not hold.", p.Verdict)
+	require.Equal(t, report.Jump{ID: "exploration", Text: "some order of the threads", Answer: "alive"}, p.Jumps[0])
+	text = read(t, html(t, p)).text
+	require.Less(t, strings.Index(text, e.Command), strings.Index(text, "ftemu run "+file), "what shows the finding stands first")
+}
+
+// What is said at the top is what matters most, in a tone that fits.
+func TestHeadline(t *testing.T) {
+	const threads = "new a plain\nfilter a f0\nthread t\nregister a\ncpu 1: call f0 1 2\n"
+	const holds = "Every property holds in every order of its threads."
+	const short = "Not every order of its threads was searched: the bound of 1 state; raise --max-states."
+	for _, tt := range []struct {
+		name, text    string
+		states        int
+		verdict, tone string
+	}{
+		{"nothing is expected", "call f0 1 2\n", 0, "The scenario expects nothing.", ""},
+		{"an expectation", "call f0 1 2\nwant ret 1013\n", 0, "As expected: 1 expectation met.", "good"},
+		{"threads", threads, 0, holds, "good"},
+		{"threads and an expectation", threads + "join\nwant target f0 tramp:a\n", 0, "As expected: 1 expectation met. " + holds, "good"},
+		{"too many states", threads, 1, short, ""},
+		{"too many states, and an expectation", threads + "join\nwant target f0 tramp:a\n", 1, "As expected: 1 expectation met. " + short, ""},
+		{"it fails", threads + "join\nwant target f0 nop\n", 0, "Not as expected: 1 line. In some order of its threads the property wants does not hold.", "bad"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := parse(t, "test.ft", tt.text)
+			p := record(t, s, tt.text, ftemu.Options{})
+			if len(s.Threads()) > 0 {
+				e, err := report.Explore(context.Background(), s, explore.Options{MaxStates: tt.states}, func(string) string { return "" })
+				require.NoError(t, err)
+				p.Explored(e)
+			}
+			require.Equal(t, tt.verdict, p.Verdict)
+			require.Equal(t, tt.tone, p.Tone)
+			require.Contains(t, html(t, p), `<p class="verdict `+tt.tone+`">`+tt.verdict)
+		})
+	}
+}
+
+// An ops is made, comes to the list, leaves it, and is gone.
+func TestOpsStates(t *testing.T) {
+	const text = "new a plain\nfilter a f0\nregister a\ncall f0 1 2\nunregister a\n"
+	p := record(t, parse(t, "test.ft", text), text, ftemu.Options{})
+	var states []string
+	for _, s := range p.Steps {
+		if s.Ops != nil {
+			for _, row := range s.Ops.Rows {
+				states = append(states, s.Text+": "+row.State)
+			}
+		}
+	}
+	require.Equal(t, []string{"new a plain: new", "filter a f0: ", "register a: listed", "unregister a: off the list", "end: gone"}, states)
+	d := read(t, html(t, p))
+	require.Contains(t, d.text, "1 call\n")
+	require.Contains(t, d.text, "0 expectations met")
 }
 
 func TestMistake(t *testing.T) {

@@ -8,11 +8,14 @@ import (
 )
 
 // counted is a number of things, in words.
-func counted(n int, noun string) string {
+func counted(n int, word string) string { return grouped(n) + " " + noun(n, word) }
+
+// noun is what n things are called.
+func noun(n int, word string) string {
 	if n != 1 {
-		noun += "s"
+		word += "s"
 	}
-	return grouped(n) + " " + noun
+	return word
 }
 
 // grouped writes a number with commas.

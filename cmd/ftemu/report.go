@@ -30,7 +30,7 @@ type reportCmd struct {
 func (*reportCmd) Help() string {
 	return `The page is one file that needs nothing but a browser: no network, no scripts. It shows each line with its result, sites over time, calls as time lines, the stack frames of trampolines, and for a scenario with threads whether some order of them breaks a property.
 
-Exit status: 0 as expected, 1 an expectation failed or an order breaks a property (the page is written), 2 the scenario or the command line is wrong.`
+Exit status: 0 as expected, 1 an expectation failed or an order breaks a property (the page is written), 2 the scenario or the command line is wrong, or not every order was searched (the page is written).`
 }
 
 // Run makes the page.
@@ -169,10 +169,14 @@ func (c *reportCmd) explore(a *app, s *script.Script, lab ftemu.Options) (*repor
 	}
 	e, err := report.Explore(ctx, s, opt, func(schedule string) string { return c.command("explore", schedule) })
 	progress.clear()
-	if err == nil && e.Schedule != "" {
-		a.exit(statusDiff)
+	if err != nil {
+		return nil, err
 	}
-	return e, err
+	if status := searchStatus(e.Report); status != statusOK {
+		a.note(fmt.Errorf("%s: %s", s.File, e.Report.Verdict()))
+		a.exit(status)
+	}
+	return e, nil
 }
 
 // write writes the page and says so.
