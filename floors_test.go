@@ -19,6 +19,7 @@ var floors = map[string]int{
 	"ftemu/x86":        0,
 	"ftemu/files":      0,
 	"ftemu/graph":      0,
+	"ftemu/near":       0,
 	"ftemu/emu":        1,
 	"ftemu/guest":      2,
 	"ftemu/trampoline": 3,

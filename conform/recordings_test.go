@@ -124,7 +124,7 @@ func TestBadFiles(t *testing.T) {
 		{"never ends", strings.Replace(good, `,"end"]`, `,"dump"]`, 1), `f:2: case n: the script never ends: line 2 is "dump", expected end`},
 		{"other line", strings.Replace(good, `"op":"end"`, `"op":"dump"`, 1), `f:2: case n: script line 2: recorded for "dump", the script has "end"`},
 		{"crash without a line", strings.Replace(good, `"ok"`, `"crash"`, 1), `f:2: case n: status crash, and no line is left to crash on`},
-		{"verb", strings.NewReplacer(`"end"]`, `"frob","end"]`, `{"op":"end"`, `{"op":"frob","rc":0},{"op":"end"`).Replace(good), `f:2: case n: script line 2: unknown verb "frob", expected one of`},
+		{"verb", strings.NewReplacer(`"end"]`, `"frob","end"]`, `{"op":"end"`, `{"op":"frob","rc":0},{"op":"end"`).Replace(good), `f:2: case n: script line 2: unknown verb "frob", expected one that`},
 		{"site", strings.ReplaceAll(good, `sites="`, `sites=f9"`), `f:2: case n: script line 1: unknown function "f9" in ftoracle.o`},
 		{"blank line", strings.NewReplacer(`"end"]`, `"","end"]`, `{"op":"end"`, `{"op":"","rc":0},{"op":"end"`).Replace(good), `f:2: case n: script line 2: found "", expected one verb`},
 		{"type", strings.Replace(good, `"input":[`, `"input":[7,`, 1), `f:2: case n: key "input": json: cannot unmarshal number into Go value of type string`},

@@ -9,6 +9,7 @@ import (
 	"ftemu"
 	"ftemu/ftracecore"
 	"ftemu/ftracecore/bpf"
+	"ftemu/near"
 )
 
 // BPF programs are made by prog, attached by attach, taken away by detach.
@@ -117,7 +118,7 @@ func (r *Runner) ran(run *ftemu.ProgRun) {
 // prog checks the ID of a program.
 func (p *Parser) prog(id string) error {
 	if !p.progs[id] {
-		return fmt.Errorf("unknown ID %q, expected one that prog made", id)
+		return fmt.Errorf("unknown ID %q, %s", near.Short(id), near.Expected(id, p.progWords(""), "one that prog made"))
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package script
 
 import (
+	"maps"
 	"slices"
 	"strings"
 )
@@ -42,7 +43,7 @@ var language = map[string]verb{
 	"sysctl": {groupScenario, "NUMBER", 1, 1, "write kernel.ftrace_enabled: 0 is off",
 		"new a plain\nfilter a f0\nregister a\nsysctl 0\ncall f0 1 2\nwant callbacks body:f0", parseSysctl},
 
-	"new": {groupOps, "NAME KIND [of=MODE] [+KIND...]", 2, 16, "make an ops; KIND: " + kindNames(),
+	"new": {groupOps, "NAME KIND [of=MODE] [+KIND...]", 2, 16, "make an ops, a user of ftrace; 'ftemu help kinds' lists the kinds, 'help modes' the answers of its ops_func",
 		"new klp1 klp\nnew bpf1 direct of=bpf\nnew t plain +recur", parseNew},
 	"filter": {groupOps, "ID FUNCTION[+OFF],...|all [remove] [reset]", 2, 4, "change the filter of an ops",
 		"new a plain\nfilter a f0,f1\nfilter a f1 remove", parseFilter},
@@ -109,7 +110,7 @@ var language = map[string]verb{
 	"property": {groupThreads, "PROPERTY[,PROPERTY...]", 1, 1, "check only these properties when the scenario is explored",
 		"property deadlock,lock-order\ndump", parseProperty},
 
-	"want": {groupExpect, wantUsage, 1, 16, "what the line before must have given",
+	"want": {groupExpect, wantUsage(), 1, 16, "what the line before must have given; 'ftemu help want' says what may be named",
 		"new a klp\nfilter a f0\nregister a\nwant rc 0\nnew b klp\nfilter b f0\nwant rc 0\nregister b\nwant rc -EBUSY", parseWant},
 }
 
@@ -141,10 +142,4 @@ func Verbs() []Verb {
 	return out
 }
 
-func verbNames() string {
-	var names []string
-	for _, v := range Verbs() {
-		names = append(names, v.Name)
-	}
-	return strings.Join(names, ", ")
-}
+func verbNames() []string { return slices.Collect(maps.Keys(language)) }

@@ -115,3 +115,36 @@ func TestWords(t *testing.T) {
 	_, known := p.Words("NOSUCH", "", 4)
 	require.False(t, known)
 }
+
+// TestTopics: what is explained is what can be written, and all of that.
+func TestTopics(t *testing.T) {
+	lines := map[string]string{
+		"kinds": "new a %", "modes": "new a direct of=%", "tramps": "sdirect_register f0 %", "guest": "call %",
+	}
+	for _, topic := range Topics() {
+		for _, e := range topic.Terms {
+			require.NotEmpty(t, e.About, "%s %s", topic.Name, e.Name)
+			word := strings.NewReplacer("origN", "orig7", "FUNCTION", "f0", " to f7", "", " to g7", "", "ftor_", "ftor_f0").Replace(e.Name)
+			if topic.Name == "want" {
+				_, err := Parse("test.ft", strings.NewReader("dump\nwant "+word), Options{})
+				if err != nil {
+					require.ErrorContains(t, err, "takes", "it is known, but takes arguments")
+				}
+				continue
+			}
+			for _, w := range strings.Split(word, ", ") {
+				if w != "NAME" {
+					parse(t, strings.ReplaceAll(lines[topic.Name], "%", w))
+				}
+			}
+		}
+	}
+	p := NewParser("test.ft", Options{})
+	for i, placeholder := range []string{"KIND", "MODE", "TRAMP"} {
+		words, _ := p.Words(placeholder, "", 100)
+		explained := strings.Join(termNames(Topics()[i].Terms), ", ")
+		for _, w := range words {
+			require.Contains(t, explained, strings.TrimRight(w, "01234567"), "%s %s", placeholder, w)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"ftemu/guest"
+	"ftemu/near"
 	"ftemu/x86"
 )
 
@@ -42,11 +43,19 @@ func (n names) addr(name string) (uint64, bool) {
 
 // similar suggests a function for a name that is unknown.
 func (n names) similar(name string) string {
+	var known []string
 	for _, s := range n.img.Symbols.All() {
 		short := strings.TrimPrefix(s.Name, n.prefix)
-		if s.Func && name != "" && (strings.Contains(short, name) || strings.EqualFold(short, name)) {
-			return fmt.Sprintf(" (did you mean %q?)", short)
+		if !s.Func {
+			continue
 		}
+		if name != "" && (strings.Contains(short, name) || strings.EqualFold(short, name)) {
+			return fmt.Sprintf(", did you mean %s?", short)
+		}
+		known = append(known, short)
+	}
+	if words := near.Words(name, known); len(words) == 1 {
+		return fmt.Sprintf(", did you mean %s?", words[0])
 	}
 	return ""
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"ftemu/ftracecore"
+	"ftemu/near"
 )
 
 // A Mode says how the owner of a direct ops answers when it is asked to share
@@ -13,25 +14,36 @@ type Mode uint8
 
 // The modes.
 const (
-	ModeNone     Mode = iota // there is no ops_func
-	ModeOK                   // always 0
-	ModeBusy                 // always -EBUSY
-	ModeAgain                // always -EAGAIN
-	ModePos                  // always +1
-	ModeSelfBusy             // -EBUSY to ENABLE_SELF, 0 otherwise
-	ModePeerBusy             // -EBUSY to ENABLE_PEER and DISABLE_PEER, 0 otherwise
-	ModeBPF                  // as kernel/bpf/trampoline.c: switches to a trampoline that can share
+	ModeNone Mode = iota
+	ModeOK
+	ModeBusy
+	ModeAgain
+	ModePos
+	ModeSelfBusy
+	ModePeerBusy
+	ModeBPF
 )
 
-var modeNames = []string{"none", "ok", "ebusy", "eagain", "pos", "selfbusy", "peerbusy", "bpf"}
+// modes are the names and meanings, by Mode.
+var modes = [...]Term{
+	ModeNone:     {"none", "", "there is no ops_func; the default"},
+	ModeOK:       {"ok", "", "always 0"},
+	ModeBusy:     {"ebusy", "", "always -EBUSY"},
+	ModeAgain:    {"eagain", "", "always -EAGAIN"},
+	ModePos:      {"pos", "", "always 1, which ends the asking and counts as success"},
+	ModeSelfBusy: {"selfbusy", "", "-EBUSY to ENABLE_SELF, 0 otherwise"},
+	ModePeerBusy: {"peerbusy", "", "-EBUSY to ENABLE_PEER and DISABLE_PEER, 0 otherwise"},
+	ModeBPF:      {"bpf", "", "as BPF trampolines answer: switches to a trampoline that can share"},
+}
 
 func parseMode(s string) (Mode, error) {
-	for i, n := range modeNames {
-		if n == s {
+	for i, m := range modes {
+		if m.Name == s {
 			return Mode(i), nil
 		}
 	}
-	return 0, fmt.Errorf("unknown mode of=%s, expected one of %s", s, strings.Join(modeNames, ", "))
+	known := termNames(modes[:])
+	return 0, fmt.Errorf("unknown mode of=%s, %s", near.Short(s), near.Expected(s, known, "one of "+strings.Join(known, ", ")))
 }
 
 // maxTries is how often the owner of a direct ops tries one registration.

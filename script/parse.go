@@ -12,8 +12,8 @@ import (
 	"strings"
 
 	"ftemu"
-	"ftemu/ftracecore"
 	"ftemu/guest"
+	"ftemu/near"
 	"ftemu/trampoline"
 )
 
@@ -210,11 +210,11 @@ func (p *Parser) line(n int, text string) error {
 	}
 	v, ok := language[fields[0]]
 	if !ok {
-		return fmt.Errorf("unknown verb %q, expected one of %s", fields[0], verbNames())
+		return fmt.Errorf("unknown verb %q, %s", near.Short(fields[0]), near.Expected(fields[0], verbNames(), "one that 'ftemu help language' lists"))
 	}
 	args := fields[1:]
 	if len(args) < v.min || len(args) > v.max {
-		return fmt.Errorf("%s takes %q, found %q", fields[0], v.usage, strings.Join(args, " "))
+		return fmt.Errorf("%s takes %q, found %q", fields[0], v.usage, near.Short(strings.Join(args, " ")))
 	}
 	switch {
 	case p.ended:
@@ -287,7 +287,7 @@ func (p *Parser) Finish() error {
 func (p *Parser) id(name string) (*declared, error) {
 	d := p.ids[name]
 	if d == nil {
-		return nil, fmt.Errorf("unknown ID %q, expected one that new made", name)
+		return nil, fmt.Errorf("unknown ID %q, %s", near.Short(name), near.Expected(name, p.idWords(""), "one that new made"))
 	}
 	return d, nil
 }
@@ -333,7 +333,7 @@ func (p *Parser) addrs(s string) ([]uint64, error) {
 func (p *Parser) function(name string) (uint64, error) {
 	a, ok := p.script.names.addr(name)
 	if !ok {
-		return 0, fmt.Errorf("unknown function %q in %s%s", name, p.script.Guest.Name, p.script.names.similar(name))
+		return 0, fmt.Errorf("unknown function %q in %s%s", near.Short(name), p.script.Guest.Name, p.script.names.similar(name))
 	}
 	if !slices.Contains(p.used, name) && p.script.names.isSite(a) {
 		p.used = append(p.used, name)
@@ -351,44 +351,4 @@ func number(s string) (uint64, error) {
 		return 0, fmt.Errorf("%q is not a number of 64 bits", s)
 	}
 	return v, nil
-}
-
-// A kind is what new makes.
-type kind struct {
-	name   string
-	flags  ftracecore.OpsFlags
-	direct bool
-}
-
-// kinds are the kinds of ops; those of the livepatches are what klp_patch_func
-// uses on x86-64 (klp), and what it used before WITH_ARGS (ipmod).
-var kinds = []kind{
-	{name: "plain"},
-	{name: "regs", flags: ftracecore.OpsSaveRegs},
-	{name: "regsif", flags: ftracecore.OpsSaveRegsIf},
-	{name: "ipmod", flags: ftracecore.OpsSaveRegs | ftracecore.OpsIPModify | ftracecore.OpsDynamic},
-	{name: "klp", flags: ftracecore.OpsIPModify | ftracecore.OpsDynamic | ftracecore.OpsPermanent},
-	{name: "recur", flags: ftracecore.OpsRecursion},
-	{name: "perm", flags: ftracecore.OpsPermanent},
-	{name: "rcu", flags: ftracecore.OpsRCU},
-	{name: "stub", flags: ftracecore.OpsStub},
-	{name: "deleted", flags: ftracecore.OpsDeleted},
-	{name: "direct", direct: true},
-}
-
-func kindNames() string {
-	names := make([]string, len(kinds))
-	for i, k := range kinds {
-		names[i] = k.name
-	}
-	return strings.Join(names, ", ")
-}
-
-func parseKind(s string) (kind, error) {
-	for _, k := range kinds {
-		if k.name == s {
-			return k, nil
-		}
-	}
-	return kind{}, fmt.Errorf("unknown kind %q, expected one of %s", s, kindNames())
 }

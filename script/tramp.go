@@ -2,8 +2,10 @@ package script
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"ftemu/near"
 	"ftemu/trampoline"
 )
 
@@ -20,6 +22,20 @@ var trampKinds = map[string]trampoline.DirectKind{
 	"skip": trampoline.Skip,
 }
 
+// tramps describes them in the order of documentation.
+func tramps() []Term {
+	return []Term{
+		{"pass", "", "goes on to what its return slot holds: the body, or where a livepatch takes the call"},
+		{"passB, passC", "", "the same, at other addresses"},
+		{"share", "", "calls what its return slot holds and returns to the function's caller, as the image of fexit programs that can share with a livepatch (ORIG_STACK)"},
+		{"shareB", "", "the same, at another address"},
+		{"skip", "", fmt.Sprintf("returns %d to the function's caller; the body does not run", trampoline.SkipValue)},
+		{"origN", "", "calls the body of fN whatever a livepatch wants and returns to the function's caller, as the image of fexit programs that are alone; N is a number from 0 to 7, of a function of the built-in guest"},
+		{"orig:FUNCTION", "", "the same for a function of any guest"},
+		{"NAME", "", "one that tramp has given that name"},
+	}
+}
+
 // tramp checks the name of a direct trampoline.
 func (p *Parser) tramp(name string) error {
 	if _, ok := trampKinds[name]; ok {
@@ -31,7 +47,9 @@ func (p *Parser) tramp(name string) error {
 	if _, ok := p.script.tramps[name]; ok {
 		return nil
 	}
-	return fmt.Errorf("unknown trampoline %q, expected pass, passB, passC, share, shareB, skip, origN, orig:FUNCTION, or one that tramp has named", name)
+	known := slices.DeleteFunc(p.trampWords(""), func(w string) bool { return w == "orig:" })
+	return fmt.Errorf("unknown trampoline %q, %s", near.Short(name), near.Expected(name, known,
+		"pass, passB, passC, share, shareB, skip, origN, orig:FUNCTION, or one that tramp has named"))
 }
 
 // origBody finds the body that the trampoline of an orig name calls.

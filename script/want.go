@@ -2,13 +2,46 @@ package script
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"ftemu/ftracecore"
+	"ftemu/near"
 )
 
-const wantUsage = "rc 0|NUMBER|-ERRNO, ret NUMBER, callbacks none|NAME..., target FUNCTION nop|NAME, image FUNCTION none|SIZE [orig_stack], ran PROG [args=N,N...] [value=N] [cookie=N] [ip=FUNCTION] [rv=N], warn none|FUNC..., buf \"TEXT\", dead, or oops"
+// An expectation is what want may be followed by.
+type expectation struct {
+	name, usage, about string
+	parse              func(p *Parser, args []string) (func(*Runner) (found, wanted string), error)
+}
+
+// wants are all of them in the order of documentation.
+func wants() []expectation {
+	return []expectation{
+		{"rc", "0|NUMBER|-ERRNO", "what the call of the kernel's API returned, the last one if the line made several", wantRC},
+		{"ret", "NUMBER", "what the function that was called returned", wantRet},
+		{"callbacks", "none|NAME...", "what ran during a call, in order", wantCallbacks},
+		{"target", "FUNCTION nop|NAME", "what a site calls", wantTarget},
+		{"image", "FUNCTION none|SIZE [orig_stack]", "the image of a function's BPF trampoline: its size in bytes, and whether it can share with a livepatch", wantImage},
+		{"ran", "PROG [args=N,N...] [value=N] [cookie=N] [ip=FUNCTION] [rv=N]", "a BPF program ran once; value is what the function returned, rv what the program did", wantRan},
+		{"warn", "none|FUNC...", "the kernel functions that warned (WARN), in order", wantWarn},
+		{"buf", "\"TEXT\"", "what the first buf: of a call holds, up to a zero", wantBuf},
+		{"dead", "", "ftrace has killed itself", wantDead},
+		{"oops", "", "the kernel crashed, or a call did not come back", wantOops},
+	}
+}
+
+// wantUsage is the usage of want: those of all expectations.
+func wantUsage() string {
+	var forms []string
+	for _, w := range wants() {
+		forms = append(forms, strings.TrimSpace(w.name+" "+w.usage))
+	}
+	last := len(forms) - 1
+	forms[last] = "or " + forms[last]
+	return strings.Join(forms, ", ")
+}
 
 // none stands for an empty list of callbacks.
 const none = "none"
@@ -20,15 +53,15 @@ func parseWant(p *Parser, args []string) (func(*Runner), error) {
 		return nil, fmt.Errorf("want needs a line before it")
 	}
 	what, rest := args[0], args[1:]
-	parse, ok := map[string]func(*Parser, []string) (func(*Runner) (string, string), error){
-		"rc": wantRC, "ret": wantRet, "callbacks": wantCallbacks, "target": wantTarget, "oops": wantOops,
-		"warn": wantWarn, "dead": wantDead,
-		"buf": wantBuf, "image": wantImage, "ran": wantRan,
-	}[what]
-	if !ok {
-		return nil, fmt.Errorf("unknown expectation %q, expected rc, ret, callbacks, target, image, ran, warn, buf, dead or oops", what)
+	i := slices.IndexFunc(wants(), func(w expectation) bool { return w.name == what })
+	if i < 0 {
+		var names []string
+		for _, w := range wants() {
+			names = append(names, w.name)
+		}
+		return nil, fmt.Errorf("unknown expectation %q, %s", near.Short(what), near.Expected(what, names, ""))
 	}
-	compare, err := parse(p, rest)
+	compare, err := wants()[i].parse(p, rest)
 	if err != nil {
 		return nil, err
 	}

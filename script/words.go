@@ -18,8 +18,8 @@ var placeholders = map[string]source{
 	"ID": (*Parser).idWords, "PROG": (*Parser).progWords,
 	"FUNCTION": (*Parser).functionWords, "TARGET": (*Parser).functionWords,
 	"TRAMP": (*Parser).trampWords, "OLDTRAMP": (*Parser).trampWords, "NEWTRAMP": (*Parser).trampWords, "SHARETRAMP": (*Parser).trampWords,
-	"KIND":  func(*Parser, string) []string { return strings.Split(kindNames(), ", ") },
-	"MODE":  func(*Parser, string) []string { return modeNames },
+	"KIND":  func(*Parser, string) []string { return kindNames() },
+	"MODE":  func(*Parser, string) []string { return termNames(modes[:]) },
 	"ERRNO": func(*Parser, string) []string { return ftracecore.ErrnoNames() },
 	"FILE":  nil, "PROPERTY": nil, "PATTERN": nil, "FUNC": nil,
 	"NAME": nil, "NUMBER": nil, "N": nil, "K": nil, "SIZE": nil, "OFF": nil, "ARG": nil, "TEXT": nil,
@@ -68,9 +68,14 @@ func (p *Parser) functionWords(prefix string) []string {
 }
 
 // trampWords lists the direct trampolines: those that there are always, those
-// that tramp has named, and orig:FUNCTION.
+// that tramp has named, origN in the built-in guest, and orig:FUNCTION.
 func (p *Parser) trampWords(prefix string) []string {
 	words := slices.Concat(slices.Collect(maps.Keys(trampKinds)), slices.Collect(maps.Keys(p.script.tramps)))
+	if p.script.Guest == nil || p.script.names.prefix != "" {
+		for _, f := range p.functionWords("f") {
+			words = append(words, "orig"+f[1:])
+		}
+	}
 	if fn, ok := strings.CutPrefix(prefix, "orig:"); ok {
 		for _, f := range p.functionWords(fn) {
 			words = append(words, "orig:"+f)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"ftemu/near"
 	"ftemu/script"
 )
 
@@ -24,7 +25,7 @@ type command struct {
 // commands are all of them in the order of documentation.
 func commands() []command {
 	return []command{
-		{"help", "[VERB]", "list the verbs, or explain one", "help filter", (*Session).help},
+		{"help", "[VERB]", "list the verbs, or explain one or a topic", "help filter", (*Session).help},
 		{"list", "", "show the lines so far", "list", (*Session).list},
 		{"undo", "[N]", "take the last line back, or the last N", "undo 2", (*Session).takeBack},
 		{"why", "", "explain the last refusal at length", "why", (*Session).why},
@@ -102,19 +103,72 @@ func (s *Session) help(args []string) ([]string, error) {
 	for _, c := range commands() {
 		row(c.name, c.usage)
 	}
-	return append(rows, "", "help VERB explains one of them."), nil
+	var topics []string
+	for _, t := range script.Topics() {
+		topics = append(topics, t.Name)
+	}
+	return append(rows, "", "help VERB explains one of them; more in help "+strings.Join(topics, ", ")+"."), nil
 }
 
-// explain says what a verb or a command takes and does, with an example.
+// explain says what a verb or a command takes and does, with an example, and what a
+// topic of the language has.
 func explain(name string) ([]string, error) {
-	usage, help, example := "", "", ""
-	if v, ok := verbNamed(name); ok {
-		usage, help, example = v.Usage, v.Help, v.Example
-	} else if c, ok := commandNamed(name); ok {
-		usage, help, example = c.usage, c.help, c.example
-	} else {
-		return nil, fmt.Errorf("no verb %q; help lists them", name)
+	rows, ok := Explain(name)
+	if c, command := commandNamed(name); !ok && command {
+		rows, ok = explained(c.name, c.usage, c.help, c.example), true
 	}
+	for _, t := range script.Topics() {
+		if t.Name == name {
+			if ok {
+				rows = append(rows, "")
+			}
+			rows, ok = append(rows, topicRows(t)...), true
+		}
+	}
+	if !ok {
+		return nil, fmt.Errorf("no verb %q, %s", near.Short(name), near.Expected(name, helpWords(), "one that help lists"))
+	}
+	return rows, nil
+}
+
+// helpWords are the words that help explains.
+func helpWords() []string {
+	words := firstWords("")
+	for _, t := range script.Topics() {
+		words = append(words, t.Name)
+	}
+	return words
+}
+
+func topicRows(t script.Topic) []string {
+	rows := []string{t.Name + ": " + t.About}
+	column := 0
+	for _, e := range t.Terms {
+		column = max(column, len(e.Name))
+	}
+	for _, e := range t.Terms {
+		usage := ""
+		if e.Usage != "" {
+			usage = e.Usage + ": "
+		}
+		rows = append(rows, fmt.Sprintf("  %-*s  %s%s", column, e.Name, usage, e.About))
+	}
+	if t.Note != "" {
+		rows = append(rows, t.Note)
+	}
+	return rows
+}
+
+// Explain says what a verb of the language takes and does, with an example.
+func Explain(verb string) (rows []string, ok bool) {
+	v, ok := verbNamed(verb)
+	if !ok {
+		return nil, false
+	}
+	return explained(v.Name, v.Usage, v.Help, v.Example), true
+}
+
+func explained(name, usage, help, example string) []string {
 	var rows []string
 	label := "usage"
 	add := func(text string) {
@@ -130,7 +184,7 @@ func explain(name string) ([]string, error) {
 	for _, l := range strings.Split(example, "\n") {
 		add(l)
 	}
-	return rows, nil
+	return rows
 }
 
 func (s *Session) list([]string) ([]string, error) { return numbered(s.lines, 1), nil }

@@ -97,7 +97,7 @@ func (s *Session) words(placeholder, prefix, dir string) []string {
 	case "FILE":
 		return files(dir, prefix)
 	case "VERB":
-		return firstWords(prefix)
+		return sorted(helpWords(), prefix)
 	}
 	words, _ := s.parser.Words(placeholder, prefix, maxWords)
 	return words

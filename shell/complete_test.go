@@ -92,7 +92,7 @@ func TestComplete(t *testing.T) {
 		"ipmod klp1 o":                    "off|on",
 		"direct_register d p":             "pass|passB|passC",
 		"direct_register d orig:f1":       "orig:f1 ",
-		"direct_register d or":            "orig:",
+		"direct_register d or":            "orig0|orig1|orig2|orig3|orig4|orig5|orig6|orig7|orig:",
 		"sdirect_modify f0 pass sh":       "share|shareB",
 		"tracer f":                        "function|function_graph",
 		"tracer o":                        "off ",

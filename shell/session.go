@@ -14,6 +14,7 @@ import (
 
 	"ftemu/emu"
 	"ftemu/guest"
+	"ftemu/near"
 	"ftemu/script"
 )
 
@@ -162,7 +163,7 @@ func (s *Session) Enter(text string) error {
 			return s.command(c, words[1:])
 		}
 		if _, ok := verbNamed(words[0]); !ok {
-			return s.wrong("unknown verb %q; help lists the verbs", words[0])
+			return s.wrong("unknown verb %q, %s", near.Short(words[0]), near.Expected(words[0], firstWords(""), "one that help lists"))
 		}
 	}
 	if err := s.enter(text); !errors.Is(err, errStopped) {

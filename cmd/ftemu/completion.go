@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"ftemu/script"
 )
 
 //go:embed completion
@@ -142,6 +144,11 @@ func helpWords(root *kong.Node, words []string) []entry {
 	out := subverbs(node)
 	if node == root {
 		out = append(out, topicIndex().entries...)
+		for _, v := range script.Verbs() {
+			if !slices.ContainsFunc(out, func(e entry) bool { return e.name == v.Name }) {
+				out = append(out, entry{name: v.Name, text: v.Help})
+			}
+		}
 	}
 	return out
 }

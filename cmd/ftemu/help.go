@@ -6,6 +6,10 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"ftemu/near"
+	"ftemu/script"
+	"ftemu/shell"
 )
 
 type helpCmd struct {
@@ -22,24 +26,62 @@ func (c *helpCmd) Run(a *app, k *kong.Kong) error {
 		h.overview(k.Model)
 		return nil
 	}
+	if len(c.Words) == 1 && h.word(k.Model.Node, c.Words[0]) {
+		return nil
+	}
 	node := k.Model.Node
 	for i, word := range c.Words {
 		child, ok := childNamed(node, word)
-		if t, topic := topicNamed(word); !ok && topic && len(c.Words) == 1 {
-			h.topic(t)
-			return nil
-		}
 		if !ok {
-			known := verbNames(node)
-			if i == 0 {
-				known = append(known, topicIndex().names()...)
+			found := strings.Join(c.Words[:i+1], " ")
+			if i > 0 {
+				return unknownWord("verb or topic", found, word, verbNames(node))
 			}
-			return unknownWord("verb or topic", strings.Join(c.Words[:i+1], " "), word, known)
+			known := append(verbNames(node), topicIndex().names()...)
+			return fmt.Errorf("no verb or topic %q, %s", near.Short(found), near.Expected(word, append(languageVerbs(), known...), strings.Join(known, ", ")))
 		}
 		node = child
 	}
 	h.verb(node)
 	return nil
+}
+
+// word explains a word by all that it is: a verb of the program, a verb of the
+// language, a topic.
+func (h *help) word(root *kong.Node, word string) bool {
+	child, verb := childNamed(root, word)
+	rows, line := shell.Explain(word)
+	t, topic := topicNamed(word)
+	if verb {
+		h.verb(child)
+		topic = false // the same words
+	}
+	if line {
+		if verb {
+			h.heading("in a scenario")
+		}
+		for _, row := range rows {
+			hang(h.w, h.width, row[:explainCol], explainCol, row[explainCol:], h.style.plain)
+		}
+	}
+	if topic {
+		if line {
+			fmt.Fprintln(h.w)
+		}
+		h.topic(t)
+	}
+	return verb || line || topic
+}
+
+// explainCol is how many columns the labels of shell.Explain have.
+const explainCol = 9
+
+// languageVerbs lists the verbs of scenarios.
+func languageVerbs() (out []string) {
+	for _, v := range script.Verbs() {
+		out = append(out, v.Name)
+	}
+	return out
 }
 
 func childNamed(n *kong.Node, name string) (*kong.Node, bool) {

@@ -29,11 +29,21 @@ type entry struct{ name, usage, text string }
 // topics are the lists that there are. Each is made from the table that the
 // program itself goes by.
 func topics() []topic {
-	language := topic{name: "language", about: "what a scenario may say: one verb a line, # begins a comment, begin and end may be left out",
-		outro: "Functions of the built-in guest are f0 to f7; g0 to g7 are what redirects lead to."}
+	language := topic{name: "language", about: "what a scenario may say: one verb a line, # begins a comment, begin and end may be left out"}
 	for _, v := range script.Verbs() {
 		language.entries = append(language.entries, entry{v.Name, v.Usage, v.Help})
 	}
+	all := []topic{language}
+	var more []string
+	for _, t := range script.Topics() {
+		words := topic{name: t.Name, about: t.About, outro: t.Note}
+		for _, e := range t.Terms {
+			words.entries = append(words.entries, entry{e.Name, e.Usage, e.About})
+		}
+		all = append(all, words)
+		more = append(more, "'ftemu help "+t.Name+"'")
+	}
+	all[0].outro = "'ftemu help VERB' gives an example of each. What the words in capitals may be is in " + strings.Join(more, ", ") + "."
 	designs := topic{name: "designs", about: "how livepatches and direct callers share a function (--design), the default first"}
 	for _, d := range ftracecore.Designs() {
 		designs.entries = append(designs.entries, entry{name: d.Name(), text: d.About()})
@@ -67,9 +77,9 @@ func topics() []topic {
 	for _, b := range trampoline.Builtins() {
 		trampolines.entries = append(trampolines.entries, entry{b.Name, b.Options, b.Help})
 	}
-	kinds := topic{name: "kinds", about: "what can want a function (why)"}
+	users := topic{name: "users", about: "what can want a function (why)"}
 	for _, k := range why.Kinds() {
-		kinds.entries = append(kinds.entries, entry{name: string(k), text: k.About()})
+		users.entries = append(users.entries, entry{name: string(k), text: k.About()})
 	}
 	measurements := topic{name: "measurements", about: "what can be measured (bench)"}
 	for _, w := range bench.Works() {
@@ -79,8 +89,8 @@ func topics() []topic {
 		entry{name: benchSites, text: "a tracer on and off on tens of thousands of sites, beside a plain loop that writes the same bytes"},
 		entry{name: benchQuiet, text: "mixed code without a tracer and under one that asks for nothing"},
 		entry{name: benchLoad, text: "loading a kernel, beside a copy of its bytes and a sort of its sites"})
-	return []topic{language, designs, profiles, strategies, mistakes, properties, events, formats, trampolines, kinds, measurements,
-		mitigations(), shells(), environment(), statuses()}
+	return append(all, designs, profiles, strategies, mistakes, properties, events, formats, trampolines, users, measurements,
+		mitigations(), shells(), environment(), statuses())
 }
 
 // topicIndex is the list of the topics themselves.

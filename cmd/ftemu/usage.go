@@ -4,55 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"ftemu/near"
 )
 
-// unknownWord is the error of a word that is none of those known: it names those
-// that are like it, or all where that says little.
+// unknownWord is the error of a word that is none of those known.
 func unknownWord(kind, found, word string, known []string) error {
-	if near := similar(word, known); len(near) == 1 || len(near) == 2 {
-		return fmt.Errorf("no %s %q, did you mean %s?", kind, found, strings.Join(near, " or "))
-	}
 	if len(known) == 0 {
-		return fmt.Errorf("no %s %q: there are none below", kind, found)
+		return fmt.Errorf("no %s %q: there are none below", kind, near.Short(found))
 	}
-	return fmt.Errorf("no %s %q, expected %s", kind, found, strings.Join(known, ", "))
-}
-
-// similar returns the words that one may have meant: those that begin so, and
-// those that differ in few letters.
-func similar(word string, known []string) []string {
-	var out []string
-	for _, k := range known {
-		if len(word) > 1 && strings.HasPrefix(k, word) || distance(word, k) <= 2 {
-			out = append(out, k)
-		}
-	}
-	return slices.Compact(slices.Sorted(slices.Values(out)))
-}
-
-// distance is how many letters must be put in, taken out or replaced to make b
-// of a (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
+	return fmt.Errorf("no %s %q, %s", kind, near.Short(found), near.Expected(word, known, ""))
 }
 
 // usageError says which verb a complaint about the command line is about.

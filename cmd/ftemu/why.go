@@ -15,7 +15,7 @@ type whyCmd struct {
 	Explain  bool   `help:"Tell each decision step by step."`
 	Listing  string `arg:"" name:"enabled_functions" complete:"*" help:"Text of /sys/kernel/tracing/enabled_functions; - for standard input."`
 	Function string `arg:"" help:"Name of the function, alone."`
-	Kind     string `arg:"" help:"What would be registered: plain, livepatch, direct, fentry, fexit, kprobe or kprobe-post; see 'ftemu help kinds'."`
+	Kind     string `arg:"" complete:"users" help:"What would be registered: plain, livepatch, direct, fentry, fexit, kprobe or kprobe-post; see 'ftemu help users'."`
 }
 
 // Help is what the verb's --help says behind its first line.

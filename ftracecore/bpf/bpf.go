@@ -18,6 +18,8 @@ package bpf
 import (
 	"fmt"
 	"strings"
+
+	"ftemu/near"
 )
 
 // A Kind says when a program runs.
@@ -48,7 +50,7 @@ func ParseKind(s string) (Kind, error) {
 			return Kind(i), nil
 		}
 	}
-	return 0, fmt.Errorf("unknown kind of program %q, expected %s", s, strings.Join(kindNames[:], ", "))
+	return 0, fmt.Errorf("unknown kind of program %q, %s", near.Short(s), near.Expected(s, kindNames[:], ""))
 }
 
 // A Variant says which pair of __bpf_prog_enter and __bpf_prog_exit guards a
