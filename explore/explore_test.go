@@ -552,6 +552,18 @@ func TestBounds(t *testing.T) {
 	require.True(t, r.Unfit)
 	require.Equal(t, o.MaxStates, r.States)
 
+	// What is found within the bound is a finding.
+	o = options(t, "v6.1-fixed", "blocking-peer")
+	o.MaxStates = 50
+	r = search(t, scenario(t, "explore/livepatch-meets-bpf"), o)
+	require.NotNil(t, r.Found)
+	require.Equal(t, 50, r.States)
+	require.False(t, r.Short())
+	o.All = true
+	r = search(t, scenario(t, "explore/livepatch-meets-bpf"), o)
+	require.NotNil(t, r.Found)
+	require.True(t, r.Short())
+
 	// A bound on deviations keeps a mistake that needs two from being found.
 	for _, tt := range []struct {
 		bound int

@@ -179,6 +179,7 @@ type engine struct {
 	format func(Schedule) string
 	worlds []system // all the same, one for each worker
 	seen   map[uint64]struct{}
+	full   bool // there are more states than Options.MaxStates
 	report Report
 }
 
@@ -273,7 +274,7 @@ func (e *engine) sameTwice() error {
 func (e *engine) search(ctx context.Context) (*Report, error) {
 restart:
 	frontier := []item{{}}
-	e.seen, e.report = make(map[uint64]struct{}), newReport()
+	e.seen, e.full, e.report = make(map[uint64]struct{}), false, newReport()
 	for round := 0; len(frontier) > 0; round++ {
 		if e.opt.Bound > 0 && round >= e.opt.Bound {
 			e.report.Stopped = "the bound of " + counted(e.opt.Bound-1, "choice") + " differing from running on"
@@ -303,8 +304,8 @@ restart:
 			case ctx.Err() != nil:
 				e.report.interrupted()
 				return &e.report, nil
-			case e.report.Unfit:
-				e.report.Stopped = "the bound of " + counted(e.opt.MaxStates, "state") + "; raise --max-states"
+			case e.full:
+				e.report.Unfit, e.report.Stopped = true, "the bound of " + counted(e.opt.MaxStates, "state") + "; raise --max-states"
 				return &e.report, nil
 			}
 			if e.opt.Progress != nil {
@@ -358,7 +359,7 @@ func (e *engine) merge(it item, out outcome) (next []item) {
 			return next
 		}
 		if e.report.States == e.opt.MaxStates {
-			e.report.Unfit = true
+			e.full = true
 			continue // what follows is not searched, but this execution may break a property
 		}
 		e.seen[n.digest] = struct{}{}

@@ -40,6 +40,9 @@ func (c *exploreCmd) summary(a *app, s *script.Script, r *explore.Report) {
 				hang(a.stdout, a.width, fmt.Sprintf("%-*s", cols, p), cols, fmt.Sprintf("%s, first %s", counted(n, "execution"), r.First[p].Schedule), st.plain)
 			}
 		}
+		if r.Stopped != "" {
+			a.say("not exhaustive: "+r.Stopped, st.plain)
+		}
 	}
 }
 
