@@ -123,6 +123,10 @@ func (v *survey) symbols(strs *stringTable) []elf.Sym64 {
 			if name != shown {
 				add(name, elf.STB_GLOBAL, kind, p.addr, 0)
 			}
+			// gdb completes no name with a colon to one that it can read.
+			if plain := strings.ReplaceAll(name, ":", "_"); plain != name {
+				add(plain, elf.STB_GLOBAL, kind, p.addr, 0)
+			}
 		}
 	}
 	return table

@@ -285,7 +285,23 @@ func (s *Server) stood(now stopped, err error) (string, error) {
 		return "", err
 	}
 	s.last, s.cpu = now, s.run.here.cpu
+	s.tell()
 	return now.reply(), nil
+}
+
+// tell shows what went wrong on the way to where the run stands now, and which line
+// that is unless the client knows. Only before the reply that says that the run has
+// stopped does a client take text.
+func (s *Server) tell() {
+	run := s.run
+	for _, text := range run.news[min(s.told.news, len(run.news)):] {
+		s.print(text + "\n")
+	}
+	now := told{run.line, run.here.cpu, len(run.news)}
+	if now.line != s.told.line || now.cpu != s.told.cpu || run.here.kind == atCall && s.last.signal == sigNone {
+		s.print(run.where() + "\n")
+	}
+	s.told = now
 }
 
 func (s *Server) reverse(how string) (string, error) {

@@ -2,7 +2,9 @@ package gdb
 
 import (
 	"errors"
+	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -45,10 +47,11 @@ type edit struct {
 type progress struct {
 	pos      uint64
 	here     point
-	before   uint64 // the last position that was passed and is none of atPoke
-	line     int    // index of the step that runs
-	failures int    // expectations that were not met
-	applied  int    // how many edits
+	before   uint64   // the last position that was passed and is none of atPoke
+	line     int      // index of the step that runs
+	failures int      // expectations that were not met
+	news     []string // what went wrong, by lines
+	applied  int      // how many edits
 	crashed  bool
 }
 
@@ -95,8 +98,10 @@ type Run struct {
 	interrupted atomic.Bool
 }
 
-// NewRun makes a run that stands at the first point of a scenario. opt's engine and
-// tracer are the run's to set.
+var errNoCall = errors.New("no call line runs: there is nothing to step through")
+
+// NewRun makes a run that stands at the first point of a scenario. A scenario without
+// one is an error. opt's engine and tracer are the run's to set.
 func NewRun(s *script.Script, opt ftemu.Options) (*Run, error) {
 	r := &Run{opt: opt, points: newPoints(), every: checkpointEvery, taken: make(map[uint64]uint64)}
 	opt.Engine, opt.Tracer = engine{interp.New(), r}, r
@@ -108,6 +113,10 @@ func NewRun(s *script.Script, opt ftemu.Options) (*Run, error) {
 	r.checkpoints = []checkpoint{{restore: runner.Snapshot()}}
 	r.begin()
 	r.move(func(p point, _ *hit) bool { return p.kind != atPoke })
+	if r.here.kind == atEnd {
+		r.Close()
+		return nil, errNoCall
+	}
 	r.first = r.pos
 	return r, nil
 }
@@ -175,12 +184,37 @@ func (r *Run) execute(yield func(struct{}) bool) {
 		if r.halted {
 			return
 		}
-		r.crashed = r.crashed || res.Oops != ""
+		// What a checkpoint has is not written over.
+		if res.Oops != "" {
+			r.crashed = true
+			r.news = append(slices.Clip(r.news), lineText(s)+": "+res.Oops)
+		}
 		if res.Failed != "" {
 			r.failures++
+			r.news = append(slices.Clip(r.news), lineText(s)+": "+res.Failed)
 		}
 	}
 	r.pass(point{kind: atEnd, cpu: r.here.cpu})
+}
+
+// lineText names a line.
+func lineText(s script.Step) string {
+	if s.Line == 0 { // that the scenario leaves out
+		return s.Text
+	}
+	return fmt.Sprintf("line %d  %s", s.Line, s.Text)
+}
+
+// where is the line that runs.
+func (r *Run) where() string {
+	steps := r.runner.Script().Steps
+	switch {
+	case r.line < len(steps):
+		return lineText(steps[r.line])
+	case r.failures > 0:
+		return fmt.Sprintf("all lines have run, %d not as expected", r.failures)
+	}
+	return "all lines have run"
 }
 
 // pass is called at each point, and returns when the run goes on: true, or false if

@@ -3,6 +3,7 @@ package gdb
 import (
 	"bufio"
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
@@ -212,11 +213,12 @@ func TestScenarios(t *testing.T) {
 		name, scenario, commands string
 		want                     []string
 	}{
-		{"without a call", "new a plain", "bt\nstepi\nmonitor ops\ncontinue\n", []string{"exited normally"}},
 		{"two CPUs", "new a plain\nfilter a f0\ncpu 0: call f0 1 2\ncpu 1: call f1 1 2\njoin", "break *ftor_f0\nbreak *ftor_f1\ncontinue\ninfo threads\ncontinue\ncontinue\nbt\nthread 1\nthread 2\n",
 			[]string{`Thread 1 "cpu0" hit Breakpoint 1`, `Thread 2 "cpu1" hit Breakpoint 2`, "not in a call", "#1  0xffffffffc020194b in ftor_docall", "Switching to thread 2"}},
 		{"an oops", "call f0 1 2\ncall f0 1 2", "set *(short *)ftor_f0 = 0x0b0f\ncontinue\nbt\nreverse-stepi\ncontinue\ncontinue\nmonitor script\ncontinue\n",
-			[]string{"SIGILL", "#0  0xffffffffc0201540 in ftor_f0", "all lines have run", "exited normally"}},
+			[]string{"SIGILL", "#0  0xffffffffc0201540 in ftor_f0", "\nline 1  call f0 1 2: ", "all lines have run", "exited normally"}},
+		{"names without a colon", "new a plain\nfilter a f0\nregister a\ncall f0 1 2", "complete break *tramp_\nbreak *tramp_a\ncontinue\n",
+			[]string{"break *tramp_a\n", "Breakpoint 1, 0xffffffffc0210000 in tramp:a ()"}},
 		{"code that is patched", "call f0 1 2\nnew a plain\nfilter a f0\nregister a\ncall f0 1 2", "watch *(char *)ftor_f0\ncontinue\nmonitor script\nx/i ftor_f0\ncontinue\nstepi\nx/i ftor_f0\nreverse-stepi\n",
 			[]string{"Hardware watchpoint 1", "=>    4  register a", "int3", "call   0xffffffffc0210000 <tramp:a>"}},
 	} {
@@ -227,6 +229,49 @@ func TestScenarios(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNothingToStepThrough: a scenario that runs no guest code is refused.
+func TestNothingToStepThrough(t *testing.T) {
+	for _, text := range []string{"new a plain", "new k klp\nregister k force\ncall f0 1 2"} {
+		_, err := NewRun(parse(t, text), ftemu.Options{})
+		require.EqualError(t, err, "no call line runs: there is nothing to step through", text)
+	}
+}
+
+// TestTold: where the run has come to, and what went wrong on the way, is said
+// before the reply, and again when the run comes by again.
+func TestTold(t *testing.T) {
+	run, err := NewRun(parse(t, "new z plain\nwant rc 1\ncall f0 1 2\nwant ret 1\nnew a plain\ncall f0 1 2\ncpu 1: call f1 1 2\ncpu 0: call f2 1 2\n"), ftemu.Options{})
+	require.NoError(t, err)
+	defer run.Close()
+	early := "line 2  want rc 1: found 0, wanted 1\n" // before there was a client
+	failed := "line 4  want ret 1: found 1013, wanted 1\n"
+	c := connect(t, run)
+	for _, step := range []struct {
+		packet string
+		told   []string
+		reply  string
+	}{
+		{"c", []string{early, failed, "line 6  call f0 1 2\n"}, "T00thread:1;"},
+		{"s", nil, "T05thread:1;"},
+		{"c", []string{"line 7  cpu 1: call f1 1 2\n"}, "T00thread:2;"},
+		{"c", []string{"line 8  cpu 0: call f2 1 2\n"}, "T00thread:1;"},
+		{"c", []string{"all lines have run, 2 not as expected\n"}, "T05thread:1;replaylog:end;"},
+		{"bc", []string{"line 8  cpu 0: call f2 1 2\n"}, "T00thread:1;"},
+		{"bc", []string{"line 7  cpu 1: call f1 1 2\n"}, "T00thread:2;"},
+		{"bc", []string{"line 6  call f0 1 2\n"}, "T00thread:1;"},
+		{"bc", []string{"line 3  call f0 1 2\n"}, "T00thread:1;"},
+		{"c", []string{failed, "line 6  call f0 1 2\n"}, "T00thread:1;"},
+	} {
+		c.send(step.packet)
+		for _, text := range step.told {
+			require.Equal(t, "O"+hex.EncodeToString([]byte(text)), c.reply(), "%s: %q", step.packet, text)
+		}
+		require.Equal(t, step.reply, c.reply(), step.packet)
+	}
+	c.Close()
+	c.ends()
 }
 
 // TestSurveyEnds: a scenario that does not end by itself still has its names.

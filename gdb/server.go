@@ -14,13 +14,23 @@ type Server struct {
 	sent   []byte // the last packet, in case the client wants it again
 	cpu    int    // which registers are asked about
 	last   stopped
+	told   told
 	closed bool
 	opened bool // the file of names
 }
 
+// told is what the client was told about where the run is.
+type told struct {
+	line, cpu int
+	news      int // how much of it
+}
+
 // NewServer makes a server that writes its packets to w.
 func NewServer(run *Run, w io.Writer) *Server {
-	return &Server{run: run, out: bufio.NewWriter(w), last: stopped{signal: sigTrap, cpu: run.here.cpu}, cpu: run.here.cpu}
+	return &Server{
+		run: run, out: bufio.NewWriter(w), last: stopped{signal: sigTrap, cpu: run.here.cpu}, cpu: run.here.cpu,
+		told: told{line: run.line, cpu: run.here.cpu},
+	}
 }
 
 // Serve answers the client behind c until it leaves. A client that breaks off is no
