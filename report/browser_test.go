@@ -147,6 +147,23 @@ const (
 	// cut lists tables that reach out of their boxes.
 	cut = `[...document.querySelectorAll('table')].filter(e => e.checkVisibility()).filter(e => e.getBoundingClientRect().right > e.parentElement.getBoundingClientRect().right + 1).map(e => e.className + ' ' + e.closest('[id]').id)`
 
+	// scrolled lists the names of lanes that are out of sight when time lines are
+	// scrolled to their ends.
+	scrolled = `(() => {
+		const bad = [];
+		for (const box of document.querySelectorAll('.call .scroll')) {
+			box.scrollLeft = box.scrollWidth;
+			if (box.scrollLeft < 100) bad.push('a time line does not scroll');
+			const left = box.getBoundingClientRect().left;
+			for (const name of box.querySelectorAll('.lane-name')) {
+				const at = name.getBoundingClientRect();
+				if (at.left < left || at.right > left + box.clientWidth) bad.push(name.textContent);
+			}
+			box.scrollLeft = 0;
+		}
+		return bad;
+	})()`
+
 	// columns are the places at which the flags of tables of ops begin.
 	columns = `[...new Set([...document.querySelectorAll('.ops')].map(e => e.querySelector('.flag')).filter(e => e).map(e => Math.round(e.getBoundingClientRect().left)))]`
 
@@ -190,7 +207,7 @@ const (
 			const all = [...svg.querySelectorAll('text')].filter(e => e.textContent.trim()).map(e => [e.textContent, e.getBBox()]);
 			for (let i = 0; i < all.length; i++) {
 				const [name, a] = all[i];
-				if (a.x < -1 || a.x + a.width > box.width + 1 || a.y + a.height > box.height + 1) bad.push('out: ' + name);
+				if (a.x < box.x - 1 || a.x + a.width > box.x + box.width + 1 || a.y + a.height > box.height + 1) bad.push('out: ' + name);
 				for (let k = 0; k < i; k++) {
 					const b = all[k][1];
 					if (a.x < b.x + b.width && b.x < a.x + a.width && a.y + 2 < b.y + b.height && b.y + 2 < a.y + a.height) bad.push(name + ' / ' + all[k][0]);
@@ -248,6 +265,7 @@ func TestBrowser(t *testing.T) {
 			}
 			require.Empty(t, slices.DeleteFunc(eval[[]string](b, cut), func(s string) bool { return strings.HasPrefix(s, "moves ") }), "on a telephone only executions scroll")
 			require.LessOrEqual(t, len(eval[[]float64](b, columns)), 1, "on a telephone")
+			require.Empty(t, eval[[]string](b, scrolled))
 			b.size(1200)
 			require.LessOrEqual(t, len(eval[[]float64](b, columns)), 1)
 			require.Empty(t, eval[[]string](b, cut))

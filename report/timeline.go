@@ -8,9 +8,11 @@ import (
 	"ftemu/script"
 )
 
-// A Timeline is a call as a picture and as a list.
+// A Timeline is a call as a picture and as a list. The names of lanes are a picture
+// of their own, which stays in sight where the other scrolls.
 type Timeline struct {
-	Width, Height int
+	Names         int // width of the names
+	Width, Height int // of what is right of them
 	Title         string
 	Lanes         []Lane
 	Bars          []Bar
@@ -57,7 +59,8 @@ type CallRow struct {
 // natural size.
 const (
 	lineWidth  = 896
-	laneNames  = 92  // for the names of lanes
+	laneNames  = 84  // for the names of lanes
+	leftEdge   = 92  // where bars begin
 	rightEdge  = 884 // where bars end
 	rowHeight  = 22
 	barHeight  = 16
@@ -65,17 +68,17 @@ const (
 	charWidth  = 7.3 // of the labels' font, at most
 	minBar     = 3.0
 	labelSpace = 5
-	mostLabel  = 40 // characters
+	mostLabel  = 35 // characters; of more, some would reach into the names
 )
 
 // timeline draws the slices of a line.
 func (r *Recorder) timeline(s *Step, res *script.Result) *Timeline {
 	end := r.clock.Now() - r.call.from
-	t := &Timeline{Width: lineWidth, LeftOut: r.call.lost}
+	t := &Timeline{Names: laneNames, Width: lineWidth - laneNames, LeftOut: r.call.lost}
 	if res.Ret != nil {
 		t.Ret = strconv.FormatInt(*res.Ret, 10)
 	}
-	scale := float64(rightEdge-laneNames) / float64(max(end, 1))
+	scale := float64(rightEdge-leftEdge) / float64(max(end, 1))
 	for i := range r.call.slices {
 		x := &r.call.slices[i]
 		if x.open {
@@ -89,7 +92,7 @@ func (r *Recorder) timeline(s *Step, res *script.Result) *Timeline {
 	}
 	t.Bottom, t.Height = y, y+24
 	for _, n := range ticks(end) {
-		tick := Tick{laneNames + float64(n)*scale, grouped(int(n)), "middle"}
+		tick := Tick{leftEdge + float64(n)*scale, grouped(int(n)), "middle"}
 		if tick.X+float64(len(tick.Label))*charWidth/2 > lineWidth {
 			tick.Anchor = "end"
 		}
@@ -130,7 +133,7 @@ func (t *Timeline) lane(role, name string, slices []slice, scale float64, y int)
 // place gives a slice its bar and its label: inside, or else to the right, or to
 // the left where the picture ends.
 func place(s slice, scale float64) Bar {
-	b := Bar{X: laneNames + float64(s.from)*scale, H: barHeight, Kind: s.kind, Label: cutTo(s.name, mostLabel)}
+	b := Bar{X: leftEdge + float64(s.from)*scale, H: barHeight, Kind: s.kind, Label: cutTo(s.name, mostLabel)}
 	b.W = max(float64(s.to-min(s.from, s.to))*scale, minBar)
 	b.X = min(b.X, rightEdge-b.W)
 	b.Title = fmt.Sprintf("%s %s: instructions %s to %s", s.role, cutTo(s.name, 80), grouped(int(s.from)), grouped(int(s.to)))

@@ -24,13 +24,13 @@ func TestLabels(t *testing.T) {
 		line := &Timeline{}
 		y := 0
 		for _, r := range roles {
-			y = line.lane(r.role, r.name, all, float64(rightEdge-laneNames)/float64(end), y)
+			y = line.lane(r.role, r.name, all, float64(rightEdge-leftEdge)/float64(end), y)
 		}
 		if len(line.Bars) != len(all) {
 			t.Fatalf("%d bars of %d slices", len(line.Bars), len(all))
 		}
 		for i, a := range line.Bars {
-			if a.X < laneNames-minBar || a.high > lineWidth || a.low < 0 {
+			if a.X < leftEdge-minBar || a.high > lineWidth || a.low < laneNames {
 				t.Fatalf("bar %d reaches out of the picture: %+v", i, a)
 			}
 			for _, b := range line.Bars[:i] {
