@@ -31,6 +31,22 @@ func Replace(file string, content []byte) error {
 	return named(os.Rename(f.Name(), file), file)
 }
 
+// Check tells before there is any content whether Replace could write the file:
+// whether its folder is there and files can be made in it.
+func Check(file string) error {
+	if fi, err := os.Stat(file); err == nil && !fi.Mode().IsRegular() {
+		if fi.IsDir() {
+			_, err = os.OpenFile(file, os.O_WRONLY, 0)
+		}
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
+	if err != nil {
+		return named(err, file)
+	}
+	return named(errors.Join(f.Close(), os.Remove(f.Name())), file)
+}
+
 // named takes the name of the temporary file, which is never the same twice, out of
 // an error.
 func named(err error, file string) error {

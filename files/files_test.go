@@ -22,6 +22,21 @@ func TestReplace(t *testing.T) {
 	require.Len(t, left, 1, "no temporary file stays")
 }
 
+func TestCheck(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "f")
+	require.NoError(t, Check(file))
+	require.NoError(t, os.WriteFile(file, []byte("old"), 0o644))
+	require.NoError(t, Check(file))
+	require.NoError(t, Check(os.DevNull))
+	require.EqualError(t, Check(file+"/x"), "write "+file+"/x: not a directory")
+	require.EqualError(t, Check(dir+"/none/x"), "write "+dir+"/none/x: no such file or directory")
+	require.ErrorContains(t, Check(dir), "is a directory")
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, left, 1, "nothing was made")
+}
+
 func TestReplaceFails(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "f")

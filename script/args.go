@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"ftemu/emu"
 )
 
 // An arg is an argument of a call: a number, or the address of data that the lab
@@ -19,9 +21,23 @@ type arg struct {
 // maxBuffer bounds a buffer of a call, in bytes.
 const maxBuffer = 64 << 10
 
+// maxArgs is how many arguments a call can have: those that registers hold.
+const maxArgs = len(emu.ArgRegs)
+
+// checkArgs refuses more arguments than a call can have.
+func checkArgs(words []string) error {
+	if len(words) > maxArgs {
+		return fmt.Errorf("a call has at most %d arguments, found %d", maxArgs, len(words))
+	}
+	return nil
+}
+
 // parseArgs reads the arguments of a call: numbers, buf:SIZE for the address of a
 // buffer of zeros, str:"TEXT" for that of a string with a zero behind it.
 func parseArgs(words []string) ([]arg, error) {
+	if err := checkArgs(words); err != nil {
+		return nil, err
+	}
 	var args []arg
 	for _, w := range words {
 		if size, ok := strings.CutPrefix(w, "buf:"); ok {

@@ -62,7 +62,7 @@ var language = map[string]verb{
 	"tracer": {groupOps, "function|function_graph FUNCTION[+OFF],...|all, or off", 1, 2, "let one of ftrace's own tracers note functions; its ops gets its name as ID",
 		"tracer function_graph f0\ncall f0 1 2\ntracer off", parseTracer},
 
-	"call": {groupRun, "FUNCTION [ARG...]", 1, 7, "call a function; ARG: a number, buf:SIZE or str:\"TEXT\" for the address of a buffer or text",
+	"call": {groupRun, "FUNCTION [ARG...]", 1, 64, "call a function; ARG: a number, buf:SIZE or str:\"TEXT\" for the address of a buffer or text",
 		"call f0 1 2\nwant ret 1013", parseCall},
 	"dump": {groupRun, "", 0, 0, "report the state",
 		"new a plain\nfilter a f0\nregister a\ndump", always(func(*Runner) {})},
@@ -103,7 +103,7 @@ var language = map[string]verb{
 
 	"thread": {groupThreads, "NAME", 1, 1, "begin the lines of a thread, which run beside those of others where the scenario is explored",
 		"new a klp\nfilter a f0\nnew b plain\nfilter b f0\nthread one\nregister a\nthread two\nregister b\njoin\ndump", parseThread},
-	"cpu": {groupThreads, "N: call FUNCTION [ARG...] [times K]", 3, 11, "let a CPU call a function beside the threads",
+	"cpu": {groupThreads, "N: call FUNCTION [ARG...] [times K]", 3, 64, "let a CPU call a function beside the threads",
 		"new a plain\nfilter a f0\nthread one\nregister a\ncpu 1: call f0 1 2 times 3\njoin", parseCPU},
 	"join": {groupThreads, "", 0, 0, "end what runs side by side",
 		"new a plain\nfilter a f0\nthread one\nregister a\njoin\nwant target f0 tramp:a", parseJoin},

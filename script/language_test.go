@@ -126,7 +126,7 @@ func TestTopics(t *testing.T) {
 			require.NotEmpty(t, e.About, "%s %s", topic.Name, e.Name)
 			word := strings.NewReplacer("origN", "orig7", "FUNCTION", "f0", " to f7", "", " to g7", "", "ftor_", "ftor_f0").Replace(e.Name)
 			if topic.Name == "want" {
-				_, err := Parse("test.ft", strings.NewReader("dump\nwant "+word), Options{})
+				_, err := Parse("test.ft", strings.NewReader("sysctl 1\nwant "+word), Options{})
 				if err != nil {
 					require.ErrorContains(t, err, "takes", "it is known, but takes arguments")
 				}

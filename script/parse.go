@@ -74,6 +74,8 @@ type Options struct {
 	// LoadTrampoline opens the layout or object that a tramp line names. Nil
 	// refuses.
 	LoadTrampoline func(path string) (trampoline.Maker, error)
+	// Properties are the names that property lines may have. Nil: any.
+	Properties []string
 }
 
 // maxMessage bounds messages that quote what a script says, in bytes.
@@ -88,8 +90,11 @@ func clip(err error) error {
 	return errors.New(strings.ToValidUTF8(text[:maxMessage], "") + "...")
 }
 
-// errEmpty is the error of a script without a verb.
-var errEmpty = errors.New("no verb in the whole script, expected at least one")
+// The errors of a script without a step.
+var (
+	errEmpty   = errors.New("no verb in the whole script, expected at least one")
+	errNothing = errors.New("no line of the script does anything, expected one besides guest, tramp, thread and property")
+)
 
 // maxLine is the longest line of a script, in bytes.
 const maxLine = 64 << 10
@@ -266,8 +271,11 @@ func (p *Parser) setGuest(img *guest.Image) {
 // Finish ends the script: it adds the begin and the end that were left out.
 func (p *Parser) Finish() error {
 	s := p.script
-	if len(s.Steps) == 0 {
+	switch {
+	case len(s.Steps) == 0 && s.Guest == nil:
 		return errEmpty
+	case len(s.Steps) == 0:
+		return errNothing
 	}
 	if !strings.HasPrefix(s.Steps[0].Text, "begin ") {
 		text := "begin " + s.Name + " sites=" + strings.Join(p.used, ",")

@@ -10,6 +10,7 @@ import (
 
 	"ftemu"
 	"ftemu/ftracecore"
+	"ftemu/near"
 )
 
 // Scenarios may have parts that run side by side: blocks of lines, one for each
@@ -87,6 +88,11 @@ type PropertyLine struct {
 }
 
 func parseProperty(p *Parser, args []string) (func(*Runner), error) {
+	for _, name := range strings.Split(args[0], ",") {
+		if known := p.opt.Properties; known != nil && !slices.Contains(known, name) {
+			return nil, fmt.Errorf("unknown property %q, %s", near.Short(name), near.Expected(name, known, "one of "+strings.Join(known, ", ")))
+		}
+	}
 	p.script.Properties = append(p.script.Properties, PropertyLine{p.next.Line, args[0]})
 	return nil, nil
 }
@@ -123,6 +129,9 @@ func parseCPU(p *Parser, args []string) (func(*Runner), error) {
 		rest = rest[:n-2]
 	}
 	if c.Fn, err = p.function(rest[0]); err != nil {
+		return nil, err
+	}
+	if err := checkArgs(rest[1:]); err != nil {
 		return nil, err
 	}
 	for _, a := range rest[1:] {

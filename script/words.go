@@ -18,10 +18,11 @@ var placeholders = map[string]source{
 	"ID": (*Parser).idWords, "PROG": (*Parser).progWords,
 	"FUNCTION": (*Parser).functionWords, "TARGET": (*Parser).functionWords,
 	"TRAMP": (*Parser).trampWords, "OLDTRAMP": (*Parser).trampWords, "NEWTRAMP": (*Parser).trampWords, "SHARETRAMP": (*Parser).trampWords,
-	"KIND":  func(*Parser, string) []string { return kindNames() },
-	"MODE":  func(*Parser, string) []string { return termNames(modes[:]) },
-	"ERRNO": func(*Parser, string) []string { return ftracecore.ErrnoNames() },
-	"FILE":  nil, "PROPERTY": nil, "PATTERN": nil, "FUNC": nil,
+	"KIND":     func(*Parser, string) []string { return kindNames() },
+	"MODE":     func(*Parser, string) []string { return termNames(modes[:]) },
+	"ERRNO":    func(*Parser, string) []string { return ftracecore.ErrnoNames() },
+	"PROPERTY": func(p *Parser, _ string) []string { return p.opt.Properties },
+	"FILE":     nil, "PATTERN": nil, "FUNC": nil,
 	"NAME": nil, "NUMBER": nil, "N": nil, "K": nil, "SIZE": nil, "OFF": nil, "ARG": nil, "TEXT": nil,
 }
 

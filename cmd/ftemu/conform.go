@@ -113,6 +113,9 @@ func (c *conformCmd) read(a *app) ([]conformFile, error) {
 			a.fail(err)
 			continue
 		}
+		if noRecordings(recs) {
+			recs = recs[:1]
+		}
 		if c.Case != "" {
 			recs = slices.DeleteFunc(recs, func(r conform.Recording) bool { return r.Err == nil && r.Name() != c.Case })
 		}
@@ -123,6 +126,11 @@ func (c *conformCmd) read(a *app) ([]conformFile, error) {
 		return nil, fmt.Errorf("no recording %q in these files", c.Case)
 	}
 	return files, nil
+}
+
+// noRecordings tells whether a file has no recording at all, only lines that are none.
+func noRecordings(recs []conform.Recording) bool {
+	return len(recs) > 0 && !slices.ContainsFunc(recs, func(r conform.Recording) bool { return r.Err == nil })
 }
 
 // A conformPrinter prints results, which come in the order of the files.

@@ -28,7 +28,27 @@ type textPrinter struct {
 	flags  *runFlags
 	mask   trace.Mask
 	runner *script.Runner
-	wants  int
+	tally
+}
+
+// A tally counts what the last line of a run sums up.
+type tally struct {
+	wants    int
+	warnings int // of the kernel, but for those that an expectation met
+	unasked  int // of the line before
+}
+
+func (t *tally) count(res *script.Result) {
+	switch {
+	case res.Want == "":
+		t.unasked = len(res.Warnings)
+		t.warnings += t.unasked
+		return
+	case res.Want == "warn" && res.Failed == "":
+		t.warnings -= t.unasked
+		t.unasked = 0
+	}
+	t.wants++
 }
 
 func newTextPrinter(a *app, steps []script.Step, f *runFlags, mask trace.Mask) *textPrinter {
@@ -105,20 +125,30 @@ func (p *textPrinter) start(r *script.Runner) {
 func (p *textPrinter) before(s script.Step) { p.asked(s) }
 
 func (p *textPrinter) after(res *script.Result) {
-	if res.Want != "" {
-		p.wants++
-	}
+	p.count(res)
 	p.answered(res)
 }
 
 func (p *textPrinter) end(failures int) {
+	text, paint := "", p.style.good
 	switch {
 	case failures > 0:
-		fmt.Fprintln(p.w)
-		hang(p.w, p.width, "", 0, "not as expected: "+counted(failures, "line"), p.style.bad)
+		text, paint = "not as expected: "+counted(failures, "line"), p.style.bad
 	case p.wants > 0:
+		text = "as expected: " + counted(p.wants, "expectation")
+	}
+	if p.warnings > 0 {
+		if text != "" {
+			text += "; "
+		}
+		text += counted(p.warnings, "warning")
+		if failures == 0 {
+			paint = p.style.warn
+		}
+	}
+	if text != "" {
 		fmt.Fprintln(p.w)
-		hang(p.w, p.width, "", 0, "as expected: "+counted(p.wants, "expectation"), p.style.good)
+		hang(p.w, p.width, "", 0, text, paint)
 	}
 }
 

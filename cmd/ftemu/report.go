@@ -12,6 +12,7 @@ import (
 
 	"ftemu"
 	"ftemu/explore"
+	"ftemu/files"
 	"ftemu/report"
 	"ftemu/script"
 	"ftemu/trace"
@@ -38,6 +39,9 @@ func (c *reportCmd) Run(a *app) error {
 	if c.MaxStates < 0 {
 		return errors.New("--max-states: a bound below 0, expected 0 for no search, or a number from 1 on")
 	}
+	if c.Out == "" {
+		return errors.New("-o: expected a file name")
+	}
 	opt, err := c.options()
 	if err != nil {
 		return err
@@ -49,6 +53,11 @@ func (c *reportCmd) Run(a *app) error {
 	s, err := parseScenario(a, c.File)
 	if err != nil {
 		return err
+	}
+	if c.Out != "-" {
+		if err := files.Check(c.Out); err != nil {
+			return fmt.Errorf("-o: %w", err)
+		}
 	}
 	page, err := c.record(a, s, opt, source)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"ftemu"
+	"ftemu/explore"
 	"ftemu/guest"
 	"ftemu/script"
 	"ftemu/trace"
@@ -26,7 +27,7 @@ type runFlags struct {
 type runCmd struct {
 	runFlags
 	Trace    string `placeholder:"KIND,..." complete:"events" help:"Print events between the lines: 'ftemu help events' lists them."`
-	TraceOut string `placeholder:"FILE" complete:"*.txt *.trace *.json *.dat *.dot *.gv *.mmd *.mermaid" help:"Write what the tracers of the scenario noted, or the whole run, to a file: text (.txt, .trace), json (.json), dat (.dat), dot (.dot), mermaid (.mmd)."`
+	TraceOut *string `placeholder:"FILE" complete:"*.txt *.trace *.json *.dat *.dot *.gv *.mmd *.mermaid" help:"Write what the tracers of the scenario noted, or the whole run, to a file: text (.txt, .trace), json (.json), dat (.dat), dot (.dot), mermaid (.mmd)."`
 	Format   string `placeholder:"NAME" help:"Form of --trace-out whatever the file is called: text, json, dat, dot or mermaid."`
 	File     string `arg:"" help:"Scenario, or - for standard input."`
 }
@@ -165,7 +166,12 @@ func filesIn(dir string) script.Options {
 		}
 		return filepath.Join(dir, path)
 	}
+	properties := []string{"all"}
+	for _, p := range explore.Properties() {
+		properties = append(properties, string(p))
+	}
 	return script.Options{
+		Properties: properties,
 		LoadGuest: func(path string) (*guest.Image, error) {
 			return guest.LoadFile(beside(path), guest.LoadOptions{})
 		},

@@ -87,8 +87,8 @@ func labelled(row string) int {
 func (d *textDisplay) End(failures int) { d.end(failures) }
 
 func (d *textDisplay) Snapshot() (restore func()) {
-	shown, wants := *d.transcript, d.wants
-	return func() { *d.transcript, d.wants = shown, wants }
+	shown, tally := *d.transcript, d.tally
+	return func() { *d.transcript, d.tally = shown, tally }
 }
 
 // A jsonDisplay shows a session to programs. What the shell itself says has the

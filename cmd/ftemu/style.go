@@ -27,6 +27,7 @@ func (s style) strong(text string) string { return s.paint("1", text) }
 func (s style) faint(text string) string  { return s.paint("2", text) }
 func (s style) good(text string) string   { return s.paint("32", text) }
 func (s style) bad(text string) string    { return s.paint("31", text) }
+func (s style) warn(text string) string   { return s.paint("33", text) }
 func (s style) fresh(text string) string  { return s.paint("36", text) }
 
 // minWrap is the narrowest column that text is broken into.

@@ -115,7 +115,7 @@ func environment() topic {
 // statuses is what the program's exit status says.
 func statuses() topic {
 	return topic{name: "status", about: "exit status", entries: []entry{
-		{fmt.Sprint(statusOK), "", "as expected"},
+		{fmt.Sprint(statusOK), "", "as expected; a warning (WARN) of the kernel changes nothing by itself, but 'want warn none' expects that there is none"},
 		{fmt.Sprint(statusDiff), "", "an expectation failed, a guest did not come back, a difference or a bug was found"},
 		{fmt.Sprint(statusBad), "", "the input or the call is wrong; wins over 1"},
 	}}

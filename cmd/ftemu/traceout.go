@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -59,17 +60,25 @@ type traceOut struct {
 	last   *chain.Graph // the state before the scenario's end
 }
 
-// newTraceOut finds the form for a file. Nil is returned where no file is asked for.
-func newTraceOut(file, format string) (*traceOut, error) {
-	if file == "" {
+// newTraceOut finds the form for a file, which must be one that can be written. Nil
+// is returned where no file is asked for.
+func newTraceOut(name *string, format string) (*traceOut, error) {
+	if name == nil {
 		if format != "" {
 			return nil, fmt.Errorf("--format %s: expected --trace-out FILE with it", format)
 		}
 		return nil, nil
 	}
+	file := *name
+	if file == "" {
+		return nil, errors.New("--trace-out: expected a file name")
+	}
 	var names []string
 	for _, f := range traceFormats() {
 		if f.name == format || format == "" && f.fits(file) {
+			if err := files.Check(file); err != nil {
+				return nil, fmt.Errorf("--trace-out: %w", err)
+			}
 			o := &traceOut{file: file}
 			o.sink = f.make(o)
 			return o, nil

@@ -26,7 +26,7 @@ func traceOf(t *testing.T, engine emu.Engine, file, format string) []byte {
 	a := newApp(strings.NewReader(""), os.Stdout, os.Stderr)
 	s, err := parseScenario(a, file)
 	require.NoError(t, err)
-	o, err := newTraceOut(out, format)
+	o, err := newTraceOut(&out, format)
 	require.NoError(t, err)
 	r, err := script.NewRunner(s, ftemu.Options{Engine: engine, Tracer: o})
 	require.NoError(t, err)
