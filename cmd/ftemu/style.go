@@ -63,8 +63,11 @@ func hang(w io.Writer, width int, first string, cols int, text string, paint fun
 	mark := strings.TrimLeft(lead, " ")
 	if width > 0 && width-cols-len(mark) < minWrap {
 		const indent = 2
-		if strings.TrimSpace(first) != "" {
-			fmt.Fprintln(w, strings.TrimRight(first, " "))
+		if label := strings.TrimSpace(first); label != "" {
+			if first[0] == ' ' {
+				label = " " + label // its text is still to the right of it
+			}
+			fmt.Fprintln(w, label)
 		}
 		first, cols, lead = strings.Repeat(" ", indent), indent, mark
 	}

@@ -44,6 +44,7 @@ func TestHang(t *testing.T) {
 		{"as deep as there is room", "label  ", "          - one two three four five", 28, []string{"label     - one two three", "            four five"}},
 		{"no room for depth", "label  ", "          - one two three four five", 25, []string{"label  - one two three", "         four five"}},
 		{"on lines of their own", "label  ", "          - one two three four five", 20, []string{"label", "  - one two three", "    four five"}},
+		{"to the right of an indented label", "     label  ", "one two three four five", 20, []string{" label", "  one two three four", "  five"}},
 		{"spaces are an indent", "", "    one two three four five", 22, []string{"    one two three four", "    five"}},
 		{"a minus is no dash", "", "-EBUSY: one two three four", 16, []string{"-EBUSY: one two", "three four"}},
 	} {
