@@ -15,7 +15,7 @@ var pairs = [][2]string{
 	{"good", "page"}, {"good", "panel"}, {"bad", "page"}, {"bad", "panel"}, {"bad", "bad-back"}, {"faint", "bad-back"}, {"text", "bad-back"},
 	{"new", "new-back"}, {"new", "page"}, {"nop", "nop-back"}, {"nop", "page"}, {"trap", "trap-back"}, {"page", "bad"},
 	{"tracer", "tracer-back"}, {"tracer", "page"}, {"klp", "klp-back"}, {"klp", "page"}, {"direct", "direct-back"}, {"direct", "page"},
-	{"plain", "plain-back"}, {"text", "plain-back"}, {"text", "new-back"}, {"faint", "plain-back"},
+	{"plain", "plain-back"}, {"plain", "page"}, {"text", "plain-back"}, {"text", "new-back"}, {"faint", "plain-back"},
 }
 
 var (

@@ -32,8 +32,9 @@ func (p *Page) Write(w io.Writer) error {
 	return t.Execute(w, p)
 }
 
-// dashed is a word that begins with a hyphen: an errno, or a flag of a command.
-var dashed = regexp.MustCompile(`(?:^|[^\w-])(-{1,2}[A-Za-z][\w-]*)`)
+// dashed is a word that begins with a hyphen: an errno, a flag of a command, or an
+// arrow. A longer one may break, lest it reaches out of the page.
+var dashed = regexp.MustCompile(`(?:^|[^\w-])(-{1,2}(?:>|[A-Za-z][\w-]{0,30}))`)
 
 // whole is text in which no line ends behind the hyphen that such a word begins
 // with, as browsers else may do.
@@ -42,7 +43,7 @@ func whole(text string) template.HTML {
 	done := 0
 	for _, at := range dashed.FindAllStringSubmatchIndex(text, -1) {
 		b.WriteString(template.HTMLEscapeString(text[done:at[2]]))
-		b.WriteString(`<span class="whole">` + text[at[2]:at[3]] + `</span>`)
+		b.WriteString(`<span class="whole">` + template.HTMLEscapeString(text[at[2]:at[3]]) + `</span>`)
 		done = at[3]
 	}
 	b.WriteString(template.HTMLEscapeString(text[done:]))

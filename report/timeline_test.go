@@ -75,6 +75,7 @@ func TestWhole(t *testing.T) {
 		"-EAGAIN, then 0":         `<span class="whole">-EAGAIN</span>, then 0`,
 		`<b> = -EBUSY: "klp"`:     `&lt;b&gt; = <span class="whole">-EBUSY</span>: &#34;klp&#34;`,
 		"run --max-states 0 -o x": `run <span class="whole">--max-states</span> 0 <span class="whole">-o</span> x`,
+		"(1) R I D ->list":        `(1) R I D <span class="whole">-&gt;</span>list`,
 		"live-patch - a->b x--y":  "live-patch - a-&gt;b x--y",
 	} {
 		require.Equal(t, want, string(whole(text)), text)
