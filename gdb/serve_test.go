@@ -242,7 +242,7 @@ func TestNothingToStepThrough(t *testing.T) {
 // TestTold: where the run has come to, and what went wrong on the way, is said
 // before the reply, and again when the run comes by again.
 func TestTold(t *testing.T) {
-	run, err := NewRun(parse(t, "new z plain\nwant rc 1\ncall f0 1 2\nwant ret 1\nnew a plain\ncall f0 1 2\ncpu 1: call f1 1 2\ncpu 0: call f2 1 2\n"), ftemu.Options{})
+	run, err := NewRun(parse(t, "sysctl 1\nwant rc 1\ncall f0 1 2\nwant ret 1\nnew a plain\ncall f0 1 2\ncpu 1: call f1 1 2\ncpu 0: call f2 1 2\n"), ftemu.Options{})
 	require.NoError(t, err)
 	defer run.Close()
 	early := "line 2  want rc 1: found 0, wanted 1\n" // before there was a client
