@@ -70,8 +70,8 @@ func (c *completeCmd) Run(a *app, k *kong.Kong) error {
 // complete returns what the last of words may become.
 func complete(node *kong.Node, words []string) []entry {
 	last, before := words[len(words)-1], words[:len(words)-1]
-	position := 0
-	var open *kong.Flag // waits for its value
+	position, first := 0, "" // of the arguments
+	var open *kong.Flag      // waits for its value
 	for i, w := range before {
 		switch {
 		case open != nil:
@@ -87,6 +87,9 @@ func complete(node *kong.Node, words []string) []entry {
 			if child, ok := childNamed(node, w); ok && position == 0 {
 				node = child
 			} else {
+				if position == 0 {
+					first = w
+				}
 				position++
 			}
 		}
@@ -106,7 +109,47 @@ func complete(node *kong.Node, words []string) []entry {
 	if verbPath(node) == "ftemu help" {
 		return starting(last, helpWords(node.Parent, before[1:]))
 	}
+	if position == 1 {
+		if words := functionsOf(node, first); words != nil {
+			return starting(last, words)
+		}
+	}
 	return append(starting(last, subverbs(node)), values(node.Positional, position, last)...)
+}
+
+// maxOffered is how long a file may be whose functions are offered, in bytes: one
+// who presses Tab waits.
+const maxOffered = 1 << 20
+
+// functionsOf lists the functions in the file that a verb has as its first argument,
+// nil where it has none or the file is too long or cannot be read.
+func functionsOf(node *kong.Node, file string) (out []entry) {
+	if fi, err := os.Stat(file); err != nil || !fi.Mode().IsRegular() || fi.Size() > maxOffered {
+		return nil
+	}
+	add := func(name string) { out = append(out, entry{name: name}) }
+	switch verbPath(node) {
+	case "ftemu why":
+		l, err := readListing(file)
+		if err != nil {
+			return nil
+		}
+		for _, e := range l.Entries {
+			add(e.Func)
+		}
+	case "ftemu disasm":
+		img, err := lookAt(file)
+		if err != nil {
+			return nil
+		}
+		for _, s := range img.Symbols.All() {
+			if s.Func {
+				add(s.Name)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b entry) int { return cmp.Compare(a.name, b.name) })
+	return slices.Compact(out)
 }
 
 // flagWords lists the flags of a verb and those of the program.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
 
 	"ftemu/ftracecore"
@@ -58,17 +57,19 @@ func (c *whyCmd) Run(a *app) error {
 }
 
 func (c *whyCmd) read(a *app) (*listing.Listing, error) {
-	var in io.Reader = a.stdin
-	name := "<stdin>"
-	if c.Listing != "-" {
-		f, err := open(c.Listing)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in, name = f, c.Listing
+	if c.Listing == "-" {
+		return listing.Parse("<stdin>", a.stdin)
 	}
-	return listing.Parse(name, in)
+	return readListing(c.Listing)
+}
+
+func readListing(file string) (*listing.Listing, error) {
+	f, err := open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return listing.Parse(file, f)
 }
 
 // forJSON leaves the decisions out unless they were asked for.
