@@ -62,13 +62,13 @@ func distance(a, b string) int {
 	return rows[len(a)][len(b)]
 }
 
-// most is how much of a word Short shows, in bytes.
-const most = 40
+// maxShort is how much of a word Short shows, in bytes.
+const maxShort = 40
 
 // Short is a word as a message quotes it: not more of it than one reads.
 func Short(word string) string {
-	if len(word) <= most {
+	if len(word) <= maxShort {
 		return word
 	}
-	return strings.ToValidUTF8(word[:most], "") + "..."
+	return strings.ToValidUTF8(word[:maxShort], "") + "..."
 }

@@ -26,10 +26,10 @@ type runFlags struct {
 
 type runCmd struct {
 	runFlags
-	Trace    string `placeholder:"KIND,..." complete:"events" help:"Print events between the lines: 'ftemu help events' lists them."`
+	Trace    string  `placeholder:"KIND,..." complete:"events" help:"Print events between the lines: 'ftemu help events' lists them."`
 	TraceOut *string `placeholder:"FILE" complete:"*.txt *.trace *.json *.dat *.dot *.gv *.mmd *.mermaid" help:"Write what the tracers of the scenario noted, or the whole run, to a file: text (.txt, .trace), json (.json), dat (.dat), dot (.dot), mermaid (.mmd)."`
-	Format   string `placeholder:"NAME" help:"Form of --trace-out whatever the file is called: text, json, dat, dot or mermaid."`
-	File     string `arg:"" help:"Scenario, or - for standard input."`
+	Format   string  `placeholder:"NAME" help:"Form of --trace-out whatever the file is called: text, json, dat, dot or mermaid."`
+	File     string  `arg:"" help:"Scenario, or - for standard input."`
 }
 
 // Help is printed by run --help.
