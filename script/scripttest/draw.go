@@ -25,7 +25,7 @@ var lineTemplates = []string{
 	"tracer function %f", "tracer function_graph %f,%f", "tracer function_graph all", "tracer function all", "tracer off",
 	"prog %q fentry", "prog %q fexit ip", "attach %p %f", "attach %p %f cookie=%d", "detach %p", "detach %p %f", "image %f", "params %f 8,%d8",
 	"redirect l %f g%d",
-	"want warn none", "want ret %d", "want callbacks none", "want target %f nop", "want oops",
+	"want rc 0", "want warn none", "want ret %d", "want callbacks none", "want target %f nop", "want oops",
 }
 
 // Draw draws a scenario whose lines parse one after the other.
