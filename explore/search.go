@@ -305,7 +305,7 @@ restart:
 				e.report.interrupted()
 				return &e.report, nil
 			case e.full:
-				e.report.Unfit, e.report.Stopped = true, "the bound of " + counted(e.opt.MaxStates, "state") + "; raise --max-states"
+				e.report.Unfit, e.report.Stopped = true, "the bound of "+counted(e.opt.MaxStates, "state")+"; raise --max-states"
 				return &e.report, nil
 			}
 			if e.opt.Progress != nil {
