@@ -59,7 +59,7 @@ func (d Schedule) Format(s *script.Script) string {
 func ParseSchedule(text string, s *script.Script) (Schedule, error) {
 	parts := strings.Split(text, ":")
 	if len(parts) < 2 || parts[0] != scheduleVersion || !scenarioWord.MatchString(parts[1]) {
-		return nil, fmt.Errorf("schedule %q is malformed: expected one like %s:%s:4b:17a1, which is version:scenario:point and thread:...",
+		return nil, fmt.Errorf("schedule %q is malformed: expected one like %s:%s:4b:17a1, which is version:scenario and then a point and a thread each",
 			text, scheduleVersion, fingerprint(s))
 	}
 	if want := fingerprint(s); parts[1] != want {
