@@ -74,7 +74,7 @@ type world struct {
 	regsLeft  siteSet // sites to which REGS may stick
 	flagsLeft bool    // flags may be left on records whose count is 0
 	misused   bool    // somebody broke a rule that ftrace does not enforce
-	torn      siteSet // sites that call what is no longer in the table
+	torn      siteSet // sites that do not call what the table has
 	foreign   bool    // direct_ops was unregistered because of somebody else's function
 
 	modifying bool     // modify_ftrace_direct is under way
