@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/arch/x86/x86asm"
+
 	"ftemu"
 	"ftemu/emu"
 	"ftemu/script"
@@ -215,17 +217,20 @@ func (f *frames) insn(ev *trace.Event) {
 
 func (w *watch) own(ip uint64) bool { return ip-w.code.Addr < uint64(len(w.code.Bytes)) }
 
-// isCall tells whether the instruction is a call.
-func (w *watch) isCall(ip uint64) bool {
-	text, _, err := x86.Disasm(w.code.Bytes[ip-w.code.Addr:], ip, nil)
-	return err == nil && strings.HasPrefix(text, "call")
+// at decodes an instruction of the trampoline; one that is none is the zero value.
+func (w *watch) at(ip uint64) x86.Inst {
+	in, _ := x86.Decode(w.code.Bytes[ip-w.code.Addr:])
+	return in
 }
+
+// isCall tells whether the instruction is a call.
+func (w *watch) isCall(ip uint64) bool { return w.at(ip).Op == x86asm.CALL }
 
 // setsRAX tells whether an instruction loads rax.
 func (w *watch) setsRAX(ev *trace.Event) bool {
 	if w.returned == "" {
 		return false
 	}
-	text, _, err := x86.Disasm(w.code.Bytes[ev.IP-w.code.Addr:], ev.IP, nil)
-	return err == nil && (strings.HasSuffix(text, "%rax") || strings.HasSuffix(text, "%eax")) && !strings.HasPrefix(text, "push")
+	in := w.at(ev.IP)
+	return in.Op != x86asm.PUSH && (in.Args[0] == x86asm.RAX || in.Args[0] == x86asm.EAX)
 }

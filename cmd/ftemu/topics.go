@@ -6,6 +6,7 @@ import (
 
 	"ftemu"
 	"ftemu/bench"
+	"ftemu/emu"
 	"ftemu/explore"
 	"ftemu/ftracecore"
 	"ftemu/patcher"
@@ -29,62 +30,37 @@ type entry struct{ name, usage, text string }
 // topics are the lists that there are. Each is made from the table that the
 // program itself goes by.
 func topics() []topic {
-	language := topic{name: "language", about: "what a scenario may say: one verb a line, # begins a comment, begin and end may be left out"}
-	for _, v := range script.Verbs() {
-		language.entries = append(language.entries, entry{v.Name, v.Usage, v.Help})
-	}
-	all := []topic{language}
+	all := []topic{listOf("language", "what a scenario may say: one verb a line, # begins a comment, begin and end may be left out", script.Verbs(),
+		func(v script.Verb) entry { return entry{v.Name, v.Usage, v.Help} })}
 	var more []string
 	for _, t := range script.Topics() {
-		words := topic{name: t.Name, about: t.About, outro: t.Note}
-		for _, e := range t.Terms {
-			words.entries = append(words.entries, entry{e.Name, e.Usage, e.About})
-		}
+		words := listOf(t.Name, t.About, t.Terms, func(w script.Term) entry { return entry{w.Name, w.Usage, w.About} })
+		words.outro = t.Note
 		all = append(all, words)
 		more = append(more, "'ftemu help "+t.Name+"'")
 	}
 	all[0].outro = "'ftemu help VERB' gives an example of each. What the words in capitals may be is in " + strings.Join(more, ", ") + "."
-	designs := topic{name: "designs", about: "how livepatches and direct callers share a function (--design), the default first"}
-	for _, d := range ftracecore.Designs() {
-		designs.entries = append(designs.entries, entry{name: d.Name(), text: d.About()})
-	}
-	profiles := topic{name: "profiles", about: "kernel versions to behave as (--profile), the default first"}
-	for _, p := range ftracecore.Profiles() {
-		profiles.entries = append(profiles.entries, entry{name: p.Name, text: p.About})
-	}
-	strategies := topic{name: "strategies", about: "how code is patched (--strategy), the default first"}
-	for _, s := range patcher.Strategies() {
-		strategies.entries = append(strategies.entries, entry{name: s.String(), text: s.About()})
-	}
-	mistakes := topic{name: "mistakes", about: "what to get wrong, to see what comes of it (--with)"}
-	for _, m := range ftemu.Mistakes() {
-		mistakes.entries = append(mistakes.entries, entry{name: m.Name, text: m.Help})
-	}
-	properties := topic{name: "properties", about: "what must hold in every order of a scenario's threads (explore --properties)"}
-	for _, p := range explore.Properties() {
-		properties.entries = append(properties.entries, entry{name: string(p), text: explore.Describe(p)})
-	}
-	events := topic{name: "events", about: "what can be watched (run --trace)"}
-	for _, k := range trace.Kinds() {
-		events.entries = append(events.entries, entry{name: k.String(), text: k.About()})
-	}
+	designs := listOf("designs", "how livepatches and direct callers share a function (--design), the default first", ftracecore.Designs(),
+		func(d ftracecore.Design) entry { return entry{name: d.Name(), text: d.About()} })
+	profiles := listOf("profiles", "kernel versions to behave as (--profile), the default first", ftracecore.Profiles(),
+		func(p ftracecore.Profile) entry { return entry{name: p.Name, text: p.About} })
+	strategies := listOf("strategies", "how code is patched (--strategy), the default first", patcher.Strategies(),
+		func(s patcher.Strategy) entry { return entry{name: s.String(), text: s.About()} })
+	mistakes := listOf("mistakes", "what to get wrong, to see what comes of it (--with)", ftemu.Mistakes(),
+		func(m ftemu.Mistake) entry { return entry{name: m.Name, text: m.Help} })
+	properties := listOf("properties", "what must hold in every order of a scenario's threads (explore --properties)", explore.Properties(),
+		func(p explore.Property) entry { return entry{name: string(p), text: explore.Describe(p)} })
+	events := listOf("events", "what can be watched (run --trace)", trace.Kinds(),
+		func(k trace.Kind) entry { return entry{name: k.String(), text: k.About()} })
 	events.entries = append(events.entries, entry{name: "all", text: "all of them"})
-	formats := topic{name: "formats", about: "forms of a file that a run is written to (run --trace-out, --format)"}
-	for _, f := range traceFormats() {
-		formats.entries = append(formats.entries, entry{f.name, "(" + strings.Join(f.exts, ", ") + ")", f.about})
-	}
-	trampolines := topic{name: "trampolines", about: "the built-in ones, and the options that they take"}
-	for _, b := range trampoline.Builtins() {
-		trampolines.entries = append(trampolines.entries, entry{b.Name, b.Options, b.Help})
-	}
-	users := topic{name: "users", about: "what can want a function (why)"}
-	for _, k := range why.Kinds() {
-		users.entries = append(users.entries, entry{name: string(k), text: k.About()})
-	}
-	measurements := topic{name: "measurements", about: "what can be measured (bench)"}
-	for _, w := range bench.Works() {
-		measurements.entries = append(measurements.entries, entry{name: w.Name, text: w.Text})
-	}
+	formats := listOf("formats", "forms of a file that a run is written to (run --trace-out, --format)", traceFormats(),
+		func(f traceFormat) entry { return entry{f.name, "(" + strings.Join(f.exts, ", ") + ")", f.about} })
+	trampolines := listOf("trampolines", "the built-in ones, and the options that they take", trampoline.Builtins(),
+		func(b trampoline.BuiltinInfo) entry { return entry{b.Name, b.Options, b.Help} })
+	users := listOf("users", "what can want a function (why)", why.Kinds(),
+		func(k why.Kind) entry { return entry{name: string(k), text: k.About()} })
+	measurements := listOf("measurements", "what can be measured (bench)", bench.Works(),
+		func(w bench.Work) entry { return entry{name: w.Name, text: w.Text} })
 	measurements.entries = append(measurements.entries,
 		entry{name: benchSites, text: "a tracer on and off on tens of thousands of sites, beside a plain loop that writes the same bytes"},
 		entry{name: benchQuiet, text: "mixed code without a tracer and under one that asks for nothing"},
@@ -93,13 +69,18 @@ func topics() []topic {
 		mitigations(), shells(), environment(), statuses())
 }
 
+// listOf makes a topic from a table.
+func listOf[T any](name, about string, table []T, row func(T) entry) topic {
+	t := topic{name: name, about: about}
+	for _, x := range table {
+		t.entries = append(t.entries, row(x))
+	}
+	return t
+}
+
 // topicIndex is the list of the topics themselves.
 func topicIndex() topic {
-	var index topic
-	for _, t := range topics() {
-		index.entries = append(index.entries, entry{name: t.name, text: t.about})
-	}
-	return index
+	return listOf("", "", topics(), func(t topic) entry { return entry{name: t.name, text: t.about} })
 }
 
 // environment is the variables that the program looks at.
@@ -117,17 +98,13 @@ func statuses() topic {
 	return topic{name: "status", about: "exit status", entries: []entry{
 		{fmt.Sprint(statusOK), "", "as expected; a warning (WARN) of the kernel changes nothing by itself, but 'want warn none' expects that there is none"},
 		{fmt.Sprint(statusDiff), "", "an expectation failed, a guest did not come back, a difference or a bug was found"},
-		{fmt.Sprint(statusBad), "", "the input or the call is wrong; wins over 1"},
+		{fmt.Sprint(statusBad), "", "the input or the call is wrong, or a search was cut short; wins over 1"},
 	}}
 }
 
 // engineNames is no topic of help: there is a verb of that name.
 func engineNames() topic {
-	t := topic{name: "engines"}
-	for _, e := range engines() {
-		t.entries = append(t.entries, entry{name: e.Name()})
-	}
-	return t
+	return listOf("engines", "", engines(), func(e emu.Engine) entry { return entry{name: e.Name()} })
 }
 
 // topicNamed finds a topic.
